@@ -1,0 +1,68 @@
+# The two commands a newcomer needs are `make demo` and `make test`, both as root on a bare Debian 12.
+# What each target lacks (Debian packages, virtual environment, locked packages) is installed first.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+DEBIAN_PACKAGES := python3 python3-venv nftables libnftables1 iproute2 conntrack procps util-linux
+PYTHON := $(or $(shell command -v /usr/bin/python3 2>/dev/null),python3)
+
+.PHONY: help
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# A stamp per step, so that a second run costs nothing. The network is only asked when something is missing.
+.cache/debian: Makefile
+	@mkdir -p .cache
+	@missing=""; for p in $(DEBIAN_PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
+	if [ -n "$$missing" ]; then \
+	  [ "$$(id -u)" = 0 ] || { echo "missing Debian packages:$$missing - run this as root once" >&2; exit 1; }; \
+	  echo "installing$$missing"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	fi
+	@touch $@
+
+$(VENV)/run: .cache/debian requirements/run.txt requirements/build.txt pyproject.toml
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/build.txt
+	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/run.txt
+	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/dev: $(VENV)/run requirements/dev.txt
+	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@
+
+.PHONY: demo
+demo: $(VENV)/run ## the main job on real nftables and real packets, in namespaces of its own (root)
+	@$(BIN)/ecluse demo
+
+.PHONY: test
+test: lint $(VENV)/dev ## everything: lint, core, contracts, packets, faults, processes (root)
+	@$(BIN)/pytest
+
+.PHONY: check
+check: lint $(VENV)/dev ## lint and core tests; no root, under 30 seconds
+	@$(BIN)/pytest -q tests/core
+
+.PHONY: lint
+lint: $(VENV)/dev ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+.PHONY: bench
+bench: $(VENV)/dev ## figures, printed and written to bench/results.json (root)
+	@$(BIN)/python -m bench
+
+.PHONY: torture
+torture: $(VENV)/dev ## 1 000 random kill -9 under load (root, long)
+	@ECLUSE_KILLS=1000 $(BIN)/pytest -q --timeout=7200 tests/faults -k kill
+
+.PHONY: lock
+lock: $(VENV)/dev ## renew requirements/*.txt from pyproject.toml (needs uv)
+	@uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q pyproject.toml -o requirements/run.txt
+	@uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q pyproject.toml --group dev -o requirements/dev.txt
+
+.PHONY: clean
+clean: ## remove the virtual environment and caches
+	@rm -rf $(VENV) .cache build .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

@@ -1,0 +1,287 @@
+"""Floor 0. The nouns of the field: who owes, what is delivered, where it is attached.
+
+Rules of this room:
+
+1. Frozen, keyword-only values; no behaviour beyond what a noun knows of itself.
+2. Addresses are `ipaddress` objects, money is `Decimal` with a currency, time is an aware `datetime`.
+3. Names come from the trade: a *company* (legal entity) owes, an *attachment* is where it is connected, a *service*
+   is what the provider delivers; *suspend* and *restore* are the only two verbs.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date, time
+from decimal import Decimal
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Literal, Protocol
+
+Family = Literal[4, 6]
+Network = IPv4Network | IPv6Network
+Address = IPv4Address | IPv6Address
+
+#: One inclusive port range.
+Ports = tuple[int, int]
+
+
+class ServiceClass(StrEnum):
+    """The closed list of service classes. Only A and X may ever be suspended."""
+
+    LOCAL = "L"
+    DEPENDENCY = "D"
+    EMERGENCY = "E"
+    PAY = "P"
+    RECOVERY = "R"
+    ANNEX = "A"
+    EXTENDED = "X"
+
+    @property
+    def suspendable(self) -> bool:
+        """True for annex and extended services; every other class is never cut."""
+        return self in (ServiceClass.ANNEX, ServiceClass.EXTENDED)
+
+
+class Mode(StrEnum):
+    """How far a policy, or the whole host, may go by itself. Ordered: observe < approve < auto."""
+
+    OBSERVE = "observe"
+    APPROVE = "approve"
+    AUTO = "auto"
+
+    @property
+    def rank(self) -> int:
+        """Position in the order, for taking the lower of two modes."""
+        return ("observe", "approve", "auto").index(self.value)
+
+
+class L4(StrEnum):
+    """Transport protocol of a selector. `ANY` has no ports and matches every IP protocol."""
+
+    TCP = "tcp"
+    UDP = "udp"
+    ANY = "any"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Selector:
+    """Destination side of a service: prefix, protocol, ports (inclusive ranges; empty means all)."""
+
+    prefix: Network
+    protocol: L4
+    ports: tuple[Ports, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Service:
+    """What the provider delivers: business meaning and network selectors.
+
+    `class_` bounds what may happen to it: a subscription may only move it towards never-cut.
+    """
+
+    id: str
+    class_: ServiceClass
+    selectors: tuple[Selector, ...]
+    name_fr: str = ""
+    name_en: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attachment:
+    """Where a company is connected. `interface` is the gateway's interface name, or None where the prefix is unique."""
+
+    prefix: Network
+    interface: str | None = None
+    valid_from: date | None = None
+    valid_to: date | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Probe:
+    """How to see that something answers: a TCP connect, a UDP exchange, an HTTP status, a DNS answer, an echo."""
+
+    kind: Literal["tcp", "udp", "http", "dns", "icmp"]
+    address: Address
+    port: int | None = None
+    path: str | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LocalApplication:
+    """Software whose client and server are on the same site; it must keep working whatever is suspended."""
+
+    name: str
+    probe: Probe
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dependency:
+    """A remote thing a local application needs. It can not be hit: `policy` refuses targets that contain it."""
+
+    name: str
+    needed_by: str
+    probe: Probe
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Site:
+    """A physical network place of one company."""
+
+    id: str
+    timezone: str
+    attachments: tuple[Attachment, ...]
+    local_applications: tuple[LocalApplication, ...] = ()
+    dependencies: tuple[Dependency, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Subscription:
+    """Company x service. `class_` narrows the service's class for this company; `sites` empty means all sites."""
+
+    service: str
+    class_: ServiceClass | None = None
+    justification: str = ""
+    sites: tuple[str, ...] = ()
+    paid_through: date | None = None
+    monthly_fee: Decimal | None = None
+
+
+class Protected(StrEnum):
+    """Statuses that forbid an automatic suspension (gate check G-15)."""
+
+    CONSUMER = "consumer"
+    NATURAL_PERSON = "natural_person"
+    PUBLIC_BODY = "public_body"
+    CARE = "care"
+    REGULATED = "regulated"
+    INDIRECT = "indirect_customers"
+    SOLE_REVENUE = "sole_revenue_channel"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Company:
+    """A legal entity: unit of debt, notice, hold and measure. Its group owes nothing and is never a target."""
+
+    id: str
+    name: str
+    group: str
+    policy: str
+    contract: str
+    registration: str = ""
+    language: Literal["fr", "en"] = "fr"
+    sites: tuple[Site, ...] = ()
+    subscriptions: tuple[Subscription, ...] = ()
+    protected: tuple[Protected, ...] = ()
+    billing_ids: Mapping[str, str] = field(default_factory=dict)
+
+    def attachments(self) -> Iterator[tuple[Site, Attachment]]:
+        """Every attachment with the site it belongs to."""
+        for site in self.sites:
+            for attachment in site.attachments:
+                yield site, attachment
+
+    def subscription(self, service: str) -> Subscription | None:
+        """The subscription to `service`, if the company has one."""
+        return next((s for s in self.subscriptions if s.service == service), None)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Window:
+    """Hours of the week in which a suspension may be applied. `days`: Monday is 0. Site time; `end` excluded."""
+
+    days: tuple[int, ...]
+    start: time
+    end: time
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Policy:
+    """A suspension policy: values a deployment publishes. Floors are kept by the loader (`policy`).
+
+    Amounts are in `currency`; days are calendar days counted as CPC 641-642 counts them.
+    """
+
+    id: str
+    profile: str
+    mode: Mode
+    currency: str = "EUR"
+    holidays: str = "FR"
+    min_reminders: int = 3
+    reminder_spacing_days: int = 7
+    min_days_overdue: int = 30
+    min_debt: Decimal = Decimal(500)
+    min_debt_months: int = 1
+    notice_channels: tuple[str, ...] = ("lrar", "lre_q", "commissaire_de_justice")
+    notice_days: int = 15
+    notice_max_age_days: int = 90
+    windows: tuple[Window, ...] = (Window(days=(0, 1, 2, 3), start=time(9), end=time(15)),)
+    blackout_dates: tuple[date, ...] = ()
+    no_eve_of_holiday: bool = True
+    stage: Literal[3] = 3
+    max_suspension_days: int = 30
+    lease_minutes: int = 240
+    approvals: int = 2
+    approval_valid_days: int = 15
+    feed_max_age_minutes: int = 15
+    max_new_per_day: int = 5
+    accept_unbuilt: tuple[str, ...] = ()
+    digest: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shape:
+    """A kind of set the ruleset needs: one service, one family, one prefix length, with or without interface."""
+
+    service: str
+    family: Family
+    prefixlen: int
+    interface: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measure:
+    """What is wanted in the kernel for one case: these services refused to this company until `until`."""
+
+    company: str
+    case: str
+    order: str
+    services: tuple[str, ...]
+
+
+class Inventory(Protocol):
+    """Who is connected where and subscribed to what, as one validated whole with a digest.
+
+    Small in memory whatever its size: companies are looked up one by one.
+    """
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the files it was made from."""
+        ...
+
+    @property
+    def services(self) -> Mapping[str, Service]:
+        """Every service by id."""
+        ...
+
+    @property
+    def policies(self) -> Mapping[str, Policy]:
+        """Every policy by id."""
+        ...
+
+    @property
+    def shapes(self) -> frozenset[Shape]:
+        """The set kinds that the attachments and subscriptions of all companies need."""
+        ...
+
+    def company(self, company_id: str) -> Company | None:
+        """One company, or None."""
+        ...
+
+    def companies(self) -> Iterator[Company]:
+        """All companies, ordered by id."""
+        ...
+
+    def by_billing_id(self, source: str, customer_id: str) -> str | None:
+        """The company that billing source `source` calls `customer_id`."""
+        ...
