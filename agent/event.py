@@ -114,7 +114,7 @@ def _text(value: Any, field: str) -> str:
 
 def _date(value: Any, field: str) -> str:
     try:
-        if not isinstance(value, str) or len(value) != 10:  # noqa: PLR2004 - ISO dates have ten characters
+        if not isinstance(value, str) or len(value) != 10:
             raise ValueError
         day = date.fromisoformat(value)
     except ValueError:
