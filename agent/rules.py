@@ -1,0 +1,183 @@
+"""Floor 0. The nouns of the kernel side: sets, maps, chains, rules, elements, and one change as one value.
+
+Rules of this room:
+
+1. Plain values that a backend installs, a proof walks, a test evaluates and a person reads (`nfttext`). Nothing here
+   knows nftables' syntax or netlink's bytes.
+2. Rules are a closed list of forms. A form that is not needed does not exist.
+3. A `Structure` is constant while customers come and go; only elements vary with them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+from agent.model import L4, Family, Network, Ports
+
+#: The one table we own; everything in it is ours, nothing outside it is read for decisions or written.
+TABLE = "ecluse"
+
+
+class Side(StrEnum):
+    """Which end of a packet is looked at: the customer is its source on the way to a service, its destination on the way back."""
+
+    SOURCE = "source"
+    DESTINATION = "destination"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MemberSet:
+    """A plain hash set of customer networks of one length: key = [interface name, 16 bytes] + masked address.
+
+    Every element carries a timeout (the lease), a counter and a comment (the case id).
+    """
+
+    name: str
+    family: Family
+    prefixlen: int
+    interface: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServiceEntry:
+    """One selector of a suspendable service in a map: address(es) . protocol . port(s) -> jump `chain`."""
+
+    prefix: Network
+    protocol: L4
+    ports: Ports
+    chain: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServiceMap:
+    """A small verdict map. `ranged` maps hold prefixes and port ranges; the others single hosts and ports (hash)."""
+
+    name: str
+    family: Family
+    ranged: bool
+    entries: tuple[ServiceEntry, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DispatchFamily:
+    """A packet of `family` goes on in `chain`."""
+
+    family: Family
+    chain: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LookupService:
+    """Look `side` address . protocol . port of that side up in `map`, and follow its verdict."""
+
+    map: str
+    family: Family
+    side: Side
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PassResets:
+    """A TCP reset returns: the server must hear of the end of a connection too."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PassAnswers:
+    """TCP other than a bare SYN returns: an answer refused here would reset the server and leave the client hanging."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RefuseMembers:
+    """A packet whose `side` address (masked; with its interface where the set has one) is in `set` is refused."""
+
+    set: str
+    side: Side
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Refuse:
+    """The end: TCP gets a reset, everything else ICMP administratively prohibited. Never a silent drop."""
+
+    tcp: bool
+
+
+Rule = DispatchFamily | LookupService | PassResets | PassAnswers | RefuseMembers | Refuse
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chain:
+    """`hook` is set for base chains; these have policy accept and priority filter - 10, before the gateway's own rules."""
+
+    name: str
+    rules: tuple[Rule, ...]
+    hook: Literal["forward", "input"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Structure:
+    """Everything of our table but the elements of member sets."""
+
+    sets: tuple[MemberSet, ...] = ()
+    maps: tuple[ServiceMap, ...] = ()
+    chains: tuple[Chain, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, order=True)
+class Key:
+    """An element by name: which set, which key bytes."""
+
+    set: str
+    key: bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Element:
+    """A member that is wanted: `case` becomes the comment, `timeout_ms` the lease that is left."""
+
+    set: str
+    key: bytes
+    case: str
+    timeout_ms: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """A member as the kernel has it. `packets` counts refusals since it was added or renewed; `expires_ms` is what is left."""
+
+    case: str
+    expires_ms: int
+    packets: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Change:
+    """One change of the kernel as one value: printed, checked, counted and applied.
+
+    `structure`: bring chains, maps and sets to this, in one transaction, keeping members of sets that stay.
+    `add`: members to add, or to give a new timeout where they exist. `delete`: members to remove; absent ones are no error.
+    `remove_table`: remove everything that is ours (alone in its change).
+    """
+
+    structure: Structure | None = None
+    add: tuple[Element, ...] = ()
+    delete: tuple[Key, ...] = ()
+    remove_table: bool = False
+
+    @property
+    def empty(self) -> bool:
+        """Nothing to do."""
+        return self.structure is None and not self.add and not self.delete and not self.remove_table
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Observed:
+    """What the kernel has of ours.
+
+    `structure`: "absent" (no table), "as_wanted" or "drifted" against the structure it was asked to compare with;
+    `strangers`: names of chains, sets, maps or rules in our table that we did not put there, or that are not as we put them;
+    `members`: for the keys that were asked for, those that exist.
+    """
+
+    structure: Literal["absent", "as_wanted", "drifted"]
+    strangers: tuple[str, ...] = ()
+    members: Mapping[Key, Found] = field(default_factory=dict)
