@@ -1,0 +1,376 @@
+"""Floor 1. Facts about one company -> its record -> its cases.
+
+Rules of this room:
+
+1. A record is a set of distinct statements. Folding adds a statement or does nothing, so any order and any multiplicity of
+   the same events gives the same record, and everything below is a function of the record alone.
+2. Where statements about one thing disagree, the reading that favours the customer wins: the later date, the smaller sum,
+   the narrower announcement, the payment counted, the dispute open.
+3. A case is one debtor company, one formal notice, one set of invoices. A company may have several; they never share facts
+   that cut, only facts that help.
+4. Nothing is closed by forgetting: what the agent itself did (ordered, applied, restored) are facts of the same record.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from agent.event import HOLDS, TYPES, Event, instant, parse_instant
+
+#: {event type: {business key: {statement id: {"at", "id", "source", "body"}}}} - plain JSON, so that it can be stored.
+Record = dict[str, Any]
+
+EMPTY_RECORD: Record = {}
+
+#: Types that only tell what happened to the host or to the rules; no decision rests on them.
+_NOT_FOLDED = frozenset(
+    {"measure.repaired", "policy.loaded", "policy.rejected", "agent.started", "customer.unknown", "case.observed"}
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Statement:
+    """One thing somebody said: when it happened, who said it, the event that carried it, the body."""
+
+    at: datetime
+    id: str
+    source: str
+    body: Mapping[str, Any]
+
+
+def fold(record: Record, event: Event) -> Record:
+    """Add one event to a record; the record given is left as it was.
+
+    The same fact under two event ids (same type, business key, time and body) is one statement. Of heartbeats only the
+    latest of each source is kept: a feed's past liveness decides nothing.
+    """
+    if event.type in _NOT_FOLDED:
+        return record
+    spec = TYPES[event.type]
+    beat = event.type == "heartbeat"
+    key = event.source if beat else str(event.body[spec.key]) if spec.key else event.id
+    at = instant(event.occurred_at)
+    kept = record.get(event.type, {})
+    said = kept.get(key, {})
+    if beat and any((other["at"], other["id"]) >= (at, event.id) for other in said.values()):
+        return record
+    name = hashlib.sha256(
+        json.dumps([at, event.body], sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    ).hexdigest()[:16]
+    entry = {"at": at, "id": event.id, "source": event.source, "body": dict(event.body)}
+    # Two ids for one statement: the smaller id stands for both, whichever came first.
+    if name in said and said[name]["id"] <= event.id:
+        return record
+    said = {name: entry} if beat else {**said, name: entry}
+    return {**record, event.type: {**kept, key: said}}
+
+
+def statements(record: Record, type_: str, key: str | None = None) -> list[Statement]:
+    """Every statement of a type (about one key, when given), oldest first, ties by id."""
+    found = record.get(type_, {})
+    groups = found.values() if key is None else [found.get(key, {})]
+    said = [
+        Statement(at=parse_instant(each["at"]), id=each["id"], source=each["source"], body=each["body"])
+        for group in groups
+        for each in group.values()
+    ]
+    return sorted(said, key=lambda one: (one.at, one.id))
+
+
+def keys(record: Record, type_: str) -> list[str]:
+    """The business keys a type has statements about, sorted."""
+    return sorted(record.get(type_, {}))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Notice:
+    """A formal notice as announced: where statements differ, the narrowest services and the latest dates."""
+
+    id: str
+    channel: str
+    dispatched_at: datetime
+    invoices: tuple[str, ...]
+    reminders: tuple[str, ...]
+    services: tuple[str, ...]
+    earliest_on: str
+    states: frozenset[str]
+    cure_days: int
+    effective_at: datetime | None
+    effective_by: str
+    proof: str
+    undeliverable: bool
+    facts: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reminder:
+    """A reminder as sent, with the invoices it names."""
+
+    id: str
+    sent_at: datetime
+    invoices: frozenset[str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hold:
+    """Something that forbids suspending. `restores`: brings a suspended service back at once."""
+
+    id: str
+    kind: str
+    restores: bool
+    effective_from: datetime
+    fact: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Approval:
+    """A named person's word on one case. `by` is the operating-system user, which is what makes two persons distinct."""
+
+    by: str
+    role: str
+    at: datetime
+    expires_at: datetime | None
+    fact: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Order:
+    """A decision to suspend that has not been ended. `applied_at` is None until it was read back in the kernel."""
+
+    id: str
+    services: tuple[str, ...]
+    ordered_at: datetime
+    expires_at: datetime
+    lease_minutes: int
+    policy_digest: str
+    applied_at: datetime | None
+    fact: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Case:
+    """One debtor, one notice, one set of invoices, and what the agent did about it so far.
+
+    `closed` is the cause of the final restore, or "" while the case lives. `orders` counts every order ever given,
+    so that the next one has a number of its own.
+    """
+
+    id: str
+    company: str
+    notice: Notice
+    reminders: tuple[Reminder, ...]
+    holds: tuple[Hold, ...]
+    approvals: tuple[Approval, ...]
+    order: Order | None
+    orders: int
+    proposed: bool
+    closed: str
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+def case_id(company: str, notice: str) -> str:
+    """The name of the case of one notice."""
+    return f"{company}:{notice}"
+
+
+def cases(company: str, record: Record) -> tuple[Case, ...]:
+    """Every case of a company, by notice id."""
+    reminders = tuple(_reminders(record))
+    held = tuple(holds(record))
+    return tuple(_case(company, record, notice, reminders, held) for notice in _notices(record))
+
+
+def _case(company: str, record: Record, notice: Notice, reminders: tuple[Reminder, ...], held: tuple[Hold, ...]) -> Case:
+    name = case_id(company, notice.id)
+    given = [s for s in statements(record, "order.suspend") if s.body["case"] == name]
+    ended = {s.body["order"]: s for s in statements(record, "measure.restored") if s.body["case"] == name}
+    by_hand = [s.at for s in statements(record, "restore.ordered")]
+    order: Order | None = None
+    closed = next((str(s.body["cause"]) for s in ended.values() if s.body["final"]), "")
+    for one in given:
+        if any(at >= one.at for at in by_hand):
+            closed = closed or "operator"
+        elif one.body["order"] not in ended:
+            order = _order(record, one)
+    last_end = max((s.at for s in ended.values()), default=None)
+    revoked = max((s.at for s in statements(record, "approval.revoked") if s.body["case"] == name), default=None)
+    void_until = max((at for at in (last_end, revoked) if at is not None), default=None)
+    approvals = tuple(
+        Approval(
+            by=str(s.body["by"]),
+            role=str(s.body["role"]),
+            at=s.at,
+            expires_at=parse_instant(s.body["expires_at"]) if "expires_at" in s.body else None,
+            fact=s.id,
+        )
+        for s in statements(record, "approval.given")
+        if s.body["case"] == name and (void_until is None or s.at > void_until)
+    )
+    return Case(
+        id=name,
+        company=company,
+        notice=notice,
+        reminders=reminders,
+        holds=held,
+        approvals=approvals,
+        order=None if closed else order,
+        orders=len({s.body["order"] for s in given}),
+        proposed=any(s.body["case"] == name and (last_end is None or s.at > last_end) for s in statements(record, "case.proposed")),
+        closed=closed,
+    )
+
+
+def _order(record: Record, said: Statement) -> Order:
+    applied = statements(record, "measure.applied", str(said.body["order"]))
+    return Order(
+        id=str(said.body["order"]),
+        services=tuple(said.body["services"]),
+        ordered_at=said.at,
+        expires_at=parse_instant(said.body["expires_at"]),
+        lease_minutes=int(said.body["lease_minutes"]),
+        policy_digest=str(said.body["policy_digest"]),
+        applied_at=applied[0].at if applied else None,
+        fact=said.id,
+    )
+
+
+def _notices(record: Record) -> Iterator[Notice]:
+    for key in keys(record, "notice.dispatched"):
+        said = statements(record, "notice.dispatched", key)
+        bodies = [one.body for one in said]
+        effective, how, proof, facts = _effect(record, key, str(bodies[-1]["channel"]))
+        undeliverable = statements(record, "notice.undeliverable", key)
+        yield Notice(
+            id=key,
+            channel=str(bodies[-1]["channel"]),
+            dispatched_at=said[-1].at,
+            invoices=_in_all(bodies, "invoices"),
+            reminders=_in_all(bodies, "reminders"),
+            services=tuple(sorted(set.intersection(*(set(body["announces"]["services"]) for body in bodies)))),
+            earliest_on=max(str(body["announces"]["earliest_on"]) for body in bodies),
+            states=frozenset.intersection(*(frozenset(body["states"]) for body in bodies)),
+            cure_days=max(int(body.get("cure_days", 0)) for body in bodies),
+            effective_at=None if undeliverable else effective,
+            effective_by="undeliverable" if undeliverable else how,
+            proof=proof,
+            undeliverable=bool(undeliverable),
+            facts=(*(one.id for one in said), *facts, *(one.id for one in undeliverable)),
+        )
+
+
+def _in_all(bodies: list[Mapping[str, Any]], name: str) -> tuple[str, ...]:
+    return tuple(sorted(set.intersection(*(set(body[name]) for body in bodies))))
+
+
+def _effect(record: Record, notice: str, channel: str) -> tuple[datetime | None, str, str, tuple[str, ...]]:
+    """When a notice took effect, by which fact, and whether a proof came with it.
+
+    Delivered or refused: that day. Not claimed: the first presentation (Cass. 1re civ., 20 Jan 2021, 19-20.680), but for an
+    electronic registered letter the day it lapsed (CPCE R53-3: the addressee has fifteen days). Presented alone has no effect
+    yet: the letter may still come back. Of several dates for one fact the latest counts.
+    """
+    for type_, how in (("notice.delivered", "delivered"), ("notice.refused", "refused")):
+        said = statements(record, type_, notice)
+        if said:
+            return said[-1].at, how, _proof(said), tuple(one.id for one in said)
+    unclaimed = statements(record, "notice.unclaimed", notice)
+    if not unclaimed:
+        return None, "", "", ()
+    presented = statements(record, "notice.presented", notice)
+    facts = tuple(one.id for one in (*unclaimed, *presented))
+    if presented and channel != "lre_q":
+        return presented[-1].at, "unclaimed", _proof(unclaimed) or _proof(presented), facts
+    return unclaimed[-1].at, "unclaimed", _proof(unclaimed), facts
+
+
+def _proof(said: list[Statement]) -> str:
+    return next((str(one.body["proof"]) for one in reversed(said) if one.body.get("proof")), "")
+
+
+def _reminders(record: Record) -> Iterator[Reminder]:
+    for key in keys(record, "reminder.sent"):
+        said = statements(record, "reminder.sent", key)
+        yield Reminder(id=key, sent_at=said[-1].at, invoices=frozenset(_in_all([one.body for one in said], "invoices")))
+
+
+def holds(record: Record) -> Iterator[Hold]:
+    """Holds that are set: the latest word counts, and in a tie the hold stays."""
+    for key in keys(record, "hold.set"):
+        said = statements(record, "hold.set", key)
+        lifted = statements(record, "hold.lifted", key)
+        if lifted and lifted[-1].at > said[-1].at:
+            continue
+        kinds = {str(one.body["kind"]) for one in said}
+        starts = [parse_instant(one.body["effective_from"]) if "effective_from" in one.body else one.at for one in said]
+        yield Hold(
+            id=key,
+            kind=min(kinds, key=lambda kind: (not HOLDS[kind], kind)),
+            restores=any(HOLDS[kind] for kind in kinds),
+            effective_from=min(starts),
+            fact=said[-1].id,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StandingApproval:
+    """A named person's dated word that a policy, in exactly this version, may act by itself."""
+
+    by: str
+    role: str
+    policy: str
+    policy_digest: str
+    at: datetime
+    expires_at: datetime
+    fact: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HostFacts:
+    """What the record of the host itself says: standing approvals, the last heartbeat of each source, whether it is paused."""
+
+    standing: tuple[StandingApproval, ...]
+    heartbeats: Mapping[str, datetime]
+    paused: bool
+    restore_all: bool
+
+
+def host_facts(record: Record) -> HostFacts:
+    """Read the record of the subject `HOST`."""
+    revoked: dict[str, datetime] = {}
+    for one in statements(record, "standing_approval.revoked"):
+        revoked[str(one.body["policy"])] = one.at
+    standing = tuple(
+        StandingApproval(
+            by=str(one.body["by"]),
+            role=str(one.body["role"]),
+            policy=str(one.body["policy"]),
+            policy_digest=str(one.body["policy_digest"]),
+            at=one.at,
+            expires_at=parse_instant(one.body["expires_at"]),
+            fact=one.id,
+        )
+        for one in statements(record, "standing_approval.given")
+        if one.body["policy"] not in revoked or one.at > revoked[str(one.body["policy"])]
+    )
+    pauses, resumes = statements(record, "pause.set"), statements(record, "pause.lifted")
+    paused = bool(pauses) and (not resumes or resumes[-1].at <= pauses[-1].at)
+    return HostFacts(
+        standing=standing,
+        heartbeats={source: statements(record, "heartbeat", source)[-1].at for source in keys(record, "heartbeat")},
+        paused=paused,
+        restore_all=paused and any(bool(one.body.get("restore")) for one in pauses if not resumes or one.at >= resumes[-1].at),
+    )
+
+
+def favourable(type_: str) -> bool:
+    """True for facts that can only help the customer; the tests of monotony range over these."""
+    return type_ in _FAVOURABLE
+
+
+_FAVOURABLE = frozenset(
+    {"invoice.cancelled", "payment.received", "payment.announced", "dispute.opened", "hold.set", "notice.undeliverable",
+     "restore.ordered", "approval.revoked", "standing_approval.revoked", "pause.set"}
+)  # fmt: skip

@@ -1,0 +1,173 @@
+"""Floor 1. What a company still owes: invoices less payments, without what is disputed, cancelled or in doubt.
+
+Rules of this room:
+
+1. Only identified invoices count; a balance is not a debt anyone can be suspended for.
+2. Money that came in always counts. Without an allocation it goes first to invoices named in a formal notice, then by due
+   date (C. civ. 1342-10: due debts first, of these the one the debtor had most interest to pay, then the oldest).
+3. Penalties and fees never keep a service cut: the principal is the service lines alone.
+4. What can not be compared (a payment in another currency) takes the invoices it touches out of the debt and says so.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from decimal import Decimal
+
+from agent.case import Record, Statement, keys, statements
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InvoiceLine:
+    """One line: for which service, how much, and the reference that it was delivered."""
+
+    service: str
+    amount: Decimal
+    delivered_ref: str
+    kind: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Invoice:
+    """An invoice and what is left of its principal.
+
+    `out` says why it does not count ("cancelled", "disputed", "doubt: ..."), or is empty. `vague`: contested without a motive
+    or without naming an invoice.
+    """
+
+    id: str
+    due_on: date
+    currency: str
+    principal: Decimal
+    remaining: Decimal
+    lines: tuple[InvoiceLine, ...]
+    out: str
+    facts: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Debt:
+    """Every invoice of a company, and disputes that no invoice or motive narrows down."""
+
+    invoices: Mapping[str, Invoice]
+    vague_disputes: tuple[str, ...]
+    doubts: tuple[str, ...]
+
+
+def debt(record: Record) -> Debt:
+    """Compute what is owed from a record.
+
+    Returns:
+        each invoice with its remaining principal; deterministic whatever the order of the events was.
+    """
+    invoices = {key: _invoice(record, key) for key in sorted({*keys(record, "invoice.issued"), *keys(record, "invoice.overdue")})}
+    named = {name for one in statements(record, "notice.dispatched") for name in one.body["invoices"]}
+    disputed, vague = _disputes(record)
+    paid, free, doubts = _payments(record, invoices)
+    out = {key: invoice.out or _left_out(key, disputed, doubts) for key, invoice in invoices.items()}
+    for key, invoice in invoices.items():  # money beyond what an invoice can take is the customer's: it pays the others
+        surplus = paid.get(key, Decimal(0)) - (Decimal(0) if out[key] == "cancelled" else invoice.principal)
+        if surplus > 0:
+            free[invoice.currency] = free.get(invoice.currency, Decimal(0)) + surplus
+    settled: dict[str, Invoice] = {}
+    for key in sorted(invoices, key=lambda name: (name not in named, invoices[name].due_on, name)):
+        invoice = invoices[key]
+        remaining = max(Decimal(0), invoice.principal - paid.get(key, Decimal(0)))
+        if not out[key]:  # what is out of the debt must not eat money that could bring another invoice down
+            taken = min(remaining, free.get(invoice.currency, Decimal(0)))
+            remaining -= taken
+            free[invoice.currency] = free.get(invoice.currency, Decimal(0)) - taken
+        settled[key] = replace(invoice, remaining=remaining, out=out[key])
+    return Debt(invoices=settled, vague_disputes=vague, doubts=tuple(sorted(set(doubts.values()))))
+
+
+def _left_out(key: str, disputed: set[str], doubts: Mapping[str, str]) -> str:
+    if key in disputed:
+        return "disputed"
+    return "doubt" if key in doubts or "" in doubts else ""
+
+
+def _invoice(record: Record, key: str) -> Invoice:
+    said = sorted(
+        (*statements(record, "invoice.issued", key), *statements(record, "invoice.overdue", key)),
+        key=lambda one: (one.at, one.id),
+    )
+    # The latest word on the sum; between statements of the same instant the smaller one.
+    last = [one for one in said if one.at == said[-1].at]
+    amount = min(Decimal(one.body["amount"]) for one in last)
+    currency = str(last[-1].body["currency"])
+    detailed = [one for one in said if one.body.get("lines")]
+    lines = _lines(detailed[-1]) if detailed else ()
+    services = sum((line.amount for line in lines if line.kind == "service"), Decimal(0))
+    cancelled = statements(record, "invoice.cancelled", key)
+    return Invoice(
+        id=key,
+        due_on=max(date.fromisoformat(one.body["due_on"]) for one in said),
+        currency=currency,
+        principal=min(amount, services) if lines else amount,
+        remaining=Decimal(0),
+        lines=lines,
+        out="cancelled" if cancelled else "",
+        facts=tuple(one.id for one in (*said, *cancelled)),
+    )
+
+
+def _lines(said: Statement) -> tuple[InvoiceLine, ...]:
+    return tuple(
+        InvoiceLine(
+            service=str(line["service"]),
+            amount=Decimal(line["amount"]),
+            delivered_ref=str(line.get("delivered_ref", "")),
+            kind=str(line.get("kind", "service")),
+        )
+        for line in said.body["lines"]
+    )
+
+
+def _payments(record: Record, invoices: Mapping[str, Invoice]) -> tuple[dict[str, Decimal], dict[str, Decimal], dict[str, str]]:
+    """Money by invoice, money without an allocation by currency, and doubts by invoice ("" concerns all)."""
+    paid: dict[str, Decimal] = {}
+    free: dict[str, Decimal] = {}
+    doubts: dict[str, str] = {}
+    currencies = {invoice.currency for invoice in invoices.values()}
+    for key in keys(record, "payment.received"):
+        reversals = statements(record, "payment.reversed", key)
+        # The same reference with another sum or allocation may be a second payment: it counts (doubt means service on).
+        distinct: dict[str, Statement] = {}
+        for one in statements(record, "payment.received", key):
+            if not reversals or one.at >= reversals[-1].at:
+                distinct[repr((one.body["amount"], one.body["currency"], one.body.get("allocation")))] = one
+        for one in distinct.values():
+            currency = str(one.body["currency"])
+            left = Decimal(one.body["amount"])
+            for part in one.body.get("allocation", ()):
+                invoice = str(part["invoice"])
+                amount = Decimal(part["amount"])
+                left -= amount
+                if invoice in invoices and invoices[invoice].currency != currency:
+                    doubts[invoice] = f"payment {key} is in {currency}, invoice {invoice} in {invoices[invoice].currency}"
+                else:
+                    paid[invoice] = paid.get(invoice, Decimal(0)) + amount
+            if left > 0:
+                if currencies and currency not in currencies:
+                    doubts[""] = f"payment {key} is in {currency}, no invoice is"
+                free[currency] = free.get(currency, Decimal(0)) + left
+    return paid, free, doubts
+
+
+def _disputes(record: Record) -> tuple[set[str], tuple[str, ...]]:
+    """Invoices that are contested or were rightly contested, and open disputes that name no invoice or no motive."""
+    disputed: set[str] = set()
+    vague: list[str] = []
+    for key in keys(record, "dispute.opened"):
+        opened = statements(record, "dispute.opened", key)
+        closed = statements(record, "dispute.closed", key)
+        upheld = any(one.body["outcome"] == "upheld" for one in closed)
+        if closed and closed[-1].at > opened[-1].at and not upheld:
+            continue
+        for one in opened:
+            named = one.body.get("invoices", [])
+            disputed.update(named)
+            if not upheld and (not named or not one.body.get("motive")):
+                vague.append(key)
+    return disputed, tuple(sorted(set(vague)))
