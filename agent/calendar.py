@@ -1,0 +1,142 @@
+"""Floor 1. Legal days, windows in site time, holidays.
+
+Rules of this room:
+
+1. A period in days is counted as CPC 641-642 counts it: the day of the act is not counted, the period ends at 24:00 of its
+   last day, and a last day on a Saturday, Sunday or public holiday moves to the next working day.
+2. Windows are wall-clock times of the site. An hour that a clock change repeats is outside every window: doubt means no cut.
+3. Public holidays come from the `holidays` library, by ISO 3166 country code; "none" has no holidays.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+import holidays
+
+from agent.model import Window
+
+_SEARCH_DAYS = 400
+_FRIDAY = 4
+
+
+@lru_cache(maxsize=64)
+def public_holidays(country: str, year: int) -> frozenset[date]:
+    """Public holidays of a country in a year.
+
+    Args:
+        country: ISO 3166-1 alpha-2 code, or "none".
+        year: four digits.
+    """
+    if country == "none":
+        return frozenset()
+    return frozenset(holidays.country_holidays(country, years=year))
+
+
+def known_country(country: str) -> bool:
+    """True for "none" and for every country the `holidays` library knows."""
+    return country == "none" or country in holidays.list_supported_countries()
+
+
+def is_holiday(day: date, country: str) -> bool:
+    """True on a public holiday."""
+    return day in public_holidays(country, day.year)
+
+
+def is_working_day(day: date, country: str) -> bool:
+    """True from Monday to Friday but for public holidays (the `jour ouvrable` of CPC 642)."""
+    return day.weekday() <= _FRIDAY and not is_holiday(day, country)
+
+
+@lru_cache(maxsize=16384)
+def period_end(act: date, days: int, country: str) -> date:
+    """The last day of a period of `days` days that starts with an act on the day `act` (CPC 641-642)."""
+    last = act + timedelta(days=days)
+    while not is_working_day(last, country):
+        last += timedelta(days=1)
+    return last
+
+
+def local_date(at: datetime, timezone: str) -> date:
+    """The civil date at a place."""
+    return at.astimezone(ZoneInfo(timezone)).date()
+
+
+def day_start(day: date, timezone: str) -> datetime:
+    """The instant (UTC) at which a civil day begins at a place; 24:00 of the day before."""
+    return datetime.combine(day, time(0), ZoneInfo(timezone)).astimezone(UTC)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Opening:
+    """Whether the window is open, why not, and until when that stays so (None: no opening within 400 days)."""
+
+    open: bool
+    why: str
+    until: datetime | None
+
+
+def opening(
+    now: datetime,
+    *,
+    windows: Sequence[Window],
+    timezone: str,
+    country: str,
+    blackout: Sequence[date] = (),
+    no_eve_of_holiday: bool = True,
+) -> Opening:
+    """Is a suspension's moment allowed now, at a place?
+
+    Args:
+        now: aware instant.
+        windows: hours of the week, site time.
+        timezone: IANA name of the site's zone.
+        country: for `public_holidays`.
+        blackout: days on which nothing is applied.
+        no_eve_of_holiday: refuse the day before a public holiday too.
+    """
+    zone = ZoneInfo(timezone)
+    local = now.astimezone(zone)
+
+    def closed_day(day: date) -> str:
+        return _closed_day(day, country=country, blackout=blackout, no_eve_of_holiday=no_eve_of_holiday)
+
+    closed = closed_day(local.date())
+    if not closed and local.replace(fold=0).utcoffset() != local.replace(fold=1).utcoffset():
+        closed = "clock_change"
+    if not closed:
+        for window in windows:
+            if local.weekday() in window.days and window.start <= local.time() < window.end:
+                end = datetime.combine(local.date(), window.end, zone).astimezone(UTC)
+                return Opening(open=True, why="", until=end)
+        closed = "hours"
+    return Opening(open=False, why=closed, until=_next(now, windows, zone, closed_day))
+
+
+def _closed_day(day: date, *, country: str, blackout: Sequence[date], no_eve_of_holiday: bool) -> str:
+    if day.weekday() > _FRIDAY:
+        return "weekend"
+    if is_holiday(day, country):
+        return "holiday"
+    if day in blackout:
+        return "blackout"
+    if no_eve_of_holiday and is_holiday(day + timedelta(days=1), country):
+        return "eve_of_holiday"
+    return ""
+
+
+def _next(now: datetime, windows: Sequence[Window], zone: ZoneInfo, closed_day: Callable[[date], str]) -> datetime | None:
+    first = now.astimezone(zone).date()
+    for offset in range(_SEARCH_DAYS):
+        day = first + timedelta(days=offset)
+        if closed_day(day):
+            continue
+        starts = sorted(
+            datetime.combine(day, window.start, zone).astimezone(UTC) for window in windows if day.weekday() in window.days
+        )
+        for start in starts:
+            if start > now:
+                return start
+    return None
