@@ -53,7 +53,7 @@ def own_names() -> list[str]:
 
 
 def host_interfaces() -> set[str]:
-    return set(os.listdir("/sys/class/net"))
+    return {path.name for path in Path("/sys/class/net").iterdir()}
 
 
 def gone(pid: int) -> bool:
@@ -87,10 +87,13 @@ def test_a_port_that_nobody_opened_is_refused_and_an_address_that_nobody_has_giv
 
 
 def test_a_stream_counts_every_byte_both_ways():
-    with laboratory(LINE) as lab, listen(lab["server"], Endpoint(protocol="tcp", address="::", port=7)):
-        with Stream(lab["client"], "fd02::2", 7, pause=0.0) as stream:
-            assert stream.wait_more(200_000, 5)
-            tally = stream.settle()
+    with (
+        laboratory(LINE) as lab,
+        listen(lab["server"], Endpoint(protocol="tcp", address="::", port=7)),
+        Stream(lab["client"], "fd02::2", 7, pause=0.0) as stream,
+    ):
+        assert stream.wait_more(200_000, 5)
+        tally = stream.settle()
     assert tally.whole
     assert tally.sent >= 200_000
 
