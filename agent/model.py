@@ -217,6 +217,7 @@ class Policy:
     windows: tuple[Window, ...] = (Window(days=(0, 1, 2, 3), start=time(9), end=time(15)),)
     blackout_dates: tuple[date, ...] = ()
     no_eve_of_holiday: bool = True
+    confine_to_unpaid_service: bool = True
     stage: Literal[3] = 3
     max_suspension_days: int = 30
     lease_minutes: int = 240

@@ -1,0 +1,314 @@
+"""Floor 1. The code of the checks that rest on the debt, the reminders, the notice and the target.
+
+One function per row of the table; each looks at `Facts` and nothing else.
+"""
+
+from datetime import date, timedelta
+from decimal import Decimal
+
+from agent.calendar import day_start, local_date
+from agent.gate.facts import Facts
+from agent.gate.types import Kind, Outcome, Verdict
+from agent.gate.words import day_fr, moment_en, moment_fr, names, sum_en, sum_fr
+from agent.model import ServiceClass
+
+#: What a formal notice must state, besides the services and the earliest date (domain requirement S-11).
+MUST_STATE = frozenset({"sums", "deadline", "consequences", "kept", "how_to_pay", "how_to_dispute", "contact", "restore"})
+
+
+def _pass(fr: str, en: str, facts: tuple[str, ...] = ()) -> Outcome:
+    return Outcome(verdict=Verdict.PASS, fr=fr, en=en, facts=facts)
+
+
+def _fail(fr: str, en: str, facts: tuple[str, ...] = ()) -> Outcome:
+    return Outcome(verdict=Verdict.FAIL, fr=fr, en=en, facts=facts)
+
+
+def _unknown(fr: str, en: str, facts: tuple[str, ...] = ()) -> Outcome:
+    return Outcome(verdict=Verdict.UNKNOWN, fr=fr, en=en, facts=facts)
+
+
+def debtor_and_target(f: Facts) -> Outcome:
+    """G-01. The debtor is a known legal entity with a contract, and the target is exactly its own subscriptions."""
+    company = f.company
+    if company is None:
+        return _fail("société inconnue de l'inventaire", "company not in the inventory")
+    if not company.contract:
+        return _fail("aucun contrat indiqué pour la société", "no contract given for the company")
+    foreign = [name for name in f.case.notice.services if company.subscription(name) is None]
+    if foreign:
+        return _fail(f"service non souscrit : {names(foreign)}", f"service not subscribed: {names(foreign)}")
+    attached = [a for _, a in company.attachments()]
+    edges = [day_start(a.valid_from, zone) for a in attached if a.valid_from for zone in f.timezones] + [
+        day_start(a.valid_to + timedelta(days=1), zone) for a in attached if a.valid_to for zone in f.timezones
+    ]
+    until = min((edge for edge in edges if edge > f.now), default=None)
+    if not any(
+        (a.valid_from is None or a.valid_from <= f.today) and (a.valid_to is None or f.today <= a.valid_to) for a in attached
+    ):
+        return Outcome(verdict=Verdict.FAIL, fr="aucun raccordement valide", en="no valid attachment", until=until)
+    return Outcome(
+        verdict=Verdict.PASS,
+        fr=f"débiteur {company.name}, contrat {company.contract}",
+        en=f"debtor {company.name}, contract {company.contract}",
+        until=until,
+    )
+
+
+def invoices_identified(f: Facts) -> Outcome:
+    """G-03. Every counted invoice is identified, due, and says which delivered services it is for."""
+    if f.debt.doubts:
+        return _fail("paiement à vérifier : " + "; ".join(f.debt.doubts), "payment to look at: " + "; ".join(f.debt.doubts))
+    if not f.case.notice.invoices:
+        return _fail("la mise en demeure ne cite aucune facture", "the notice names no invoice")
+    if not f.listed:
+        return _fail("aucune facture citée n'est connue", "none of the invoices named is known")
+    facts = tuple(fact for invoice in f.counted for fact in invoice.facts)
+    for invoice in f.counted:
+        own = [line for line in invoice.lines if line.kind == "service"]
+        if not own:
+            return _fail(f"facture {invoice.id} sans ligne de service", f"invoice {invoice.id} has no service line", invoice.facts)
+        bare = [line.service for line in own if not line.delivered_ref]
+        if bare:
+            return _fail(
+                f"facture {invoice.id} : preuve de prestation absente pour {names(bare)}",
+                f"invoice {invoice.id}: no delivery reference for {names(bare)}",
+                invoice.facts,
+            )
+    return _pass(
+        f"factures identifiées, prestations justifiées : {names(i.id for i in f.counted) or 'aucune due'}",
+        f"invoices identified, delivery shown: {names(i.id for i in f.counted) or 'none due'}",
+        facts,
+    )
+
+
+def overdue_days(f: Facts) -> Outcome:
+    """G-04. Each counted invoice is overdue long enough; younger ones are not counted."""
+    needed = max(1, f.policy.min_days_overdue)
+    unpaid = [i for i in f.listed if not i.out and i.remaining > 0]
+    ripe = [i.due_on + timedelta(days=needed) for i in unpaid if i not in f.counted]
+    until = min((day_start(day, zone) for day in ripe for zone in f.timezones if day > f.today), default=None)
+    if not f.counted:
+        return Outcome(
+            verdict=Verdict.FAIL,
+            fr=f"aucune facture échue depuis {needed} jours",
+            en=f"no invoice overdue for {needed} days",
+            until=until,
+        )
+    oldest = max((f.today - i.due_on).days for i in f.counted)
+    return Outcome(
+        verdict=Verdict.PASS,
+        fr=f"échues depuis {needed} jours au moins, la plus ancienne depuis {oldest} jours",
+        en=f"overdue for at least {needed} days, the oldest for {oldest} days",
+        until=until,
+    )
+
+
+def debt_material(f: Facts) -> Outcome:
+    """G-05. The undisputed overdue principal is material (C. civ. 1219; report on ordonnance 2016-131)."""
+    fee = sum((s.monthly_fee or Decimal(0) for s in f.company.subscriptions), Decimal(0)) if f.company else Decimal(0)
+    threshold = max(f.policy.min_debt, f.policy.min_debt_months * fee)
+    owed, currency = f.owed, f.policy.currency
+    facts = tuple(fact for invoice in f.counted for fact in invoice.facts)
+    if owed < threshold:
+        return _fail(
+            f"principal échu non contesté {sum_fr(owed, currency)}, inférieur au seuil de {sum_fr(threshold, currency)}",
+            f"undisputed overdue principal {sum_en(owed, currency)}, below the threshold of {sum_en(threshold, currency)}",
+            facts,
+        )
+    return _pass(
+        f"principal échu non contesté {sum_fr(owed, currency)} (seuil {sum_fr(threshold, currency)})",
+        f"undisputed overdue principal {sum_en(owed, currency)} (threshold {sum_en(threshold, currency)})",
+        facts,
+    )
+
+
+def reminders_sent(f: Facts) -> Outcome:
+    """G-06. Enough reminders, on days far enough apart, each after the due date, without effect."""
+    needed, apart = f.policy.min_reminders, f.policy.reminder_spacing_days
+    worst: int | None = None
+    used: tuple[str, ...] = ()
+    for invoice in f.counted:
+        count, last = 0, date.min
+        for reminder in sorted(f.case.reminders, key=lambda one: (one.sent_at, one.id)):
+            day = local_date(reminder.sent_at, f.timezones[0])
+            if invoice.id in reminder.invoices and day > invoice.due_on and (last == date.min or (day - last).days >= apart):
+                count, last = count + 1, day
+                used = (*used, reminder.id)
+        worst = count if worst is None else min(worst, count)
+    found = worst or 0
+    facts = tuple(sorted(set(used)))
+    fr = f"{found} relances valables sur {needed} demandées, à {apart} jours d'intervalle au moins"
+    en = f"{found} valid reminders of {needed} required, at least {apart} days apart"
+    return _pass(fr, en, facts) if found >= needed else _fail(fr, en, facts)
+
+
+def notice_proven(f: Facts) -> Outcome:
+    """G-07. The formal notice went by an accepted channel and its reception is proven."""
+    notice = f.case.notice
+    if notice.channel not in f.policy.notice_channels:
+        return _fail(f"canal {notice.channel} non admis", f"channel {notice.channel} not accepted", notice.facts)
+    if notice.undeliverable:
+        return _fail("pli non distribuable (NPAI)", "letter could not be delivered", notice.facts)
+    if notice.effective_at is None:
+        return _fail("aucune preuve de réception", "no proof of reception", notice.facts)
+    if not notice.proof:
+        return _fail("preuve de réception non jointe", "proof of reception not attached", notice.facts)
+    return _pass(f"{notice.channel}, preuve {notice.proof}", f"{notice.channel}, proof {notice.proof}", notice.facts)
+
+
+def notice_complete(f: Facts) -> Outcome:
+    """G-08. The notice announces this measure: the services, the earliest date, and all it must state."""
+    notice = f.case.notice
+    if not notice.services:
+        return _fail("aucun service annoncé", "no service announced", notice.facts)
+    missing = MUST_STATE - notice.states
+    if missing:
+        return _fail(f"mentions absentes : {names(missing)}", f"not stated: {names(missing)}", notice.facts)
+    day = date.fromisoformat(notice.earliest_on)
+    return _pass(
+        f"annonce la suspension de {names(notice.services)} à partir du {day_fr(day)}",
+        f"announces the suspension of {names(notice.services)} from {day}",
+        notice.facts,
+    )
+
+
+def cure_period(f: Facts) -> Outcome:
+    """G-09. The notice took effect and its period has ended (CPC 641-642), and the announced date has come."""
+    if f.cure_ends is None or f.notice_day is None:
+        return _fail("mise en demeure sans effet à ce jour", "the notice has not taken effect", f.case.notice.facts)
+    announced = max(day_start(date.fromisoformat(f.case.notice.earliest_on), zone) for zone in f.timezones)
+    start = max(f.cure_ends, announced)
+    place = f.timezones[0]
+    fr = f"effet le {day_fr(f.notice_day)}, mesure possible à partir du {moment_fr(start, place)}"
+    en = f"effective {f.notice_day}, measure possible from {moment_en(start, place)}"
+    if f.now < start:
+        return Outcome(verdict=Verdict.FAIL, fr=fr, en=en, facts=f.case.notice.facts, until=start)
+    return _pass(fr, en, f.case.notice.facts)
+
+
+def notice_fresh(f: Facts) -> Outcome:
+    """G-10. The notice is not stale."""
+    if f.cure_ends is None:
+        return _unknown("mise en demeure sans effet à ce jour", "the notice has not taken effect")
+    stale = f.cure_ends + timedelta(days=f.policy.notice_max_age_days)
+    fr = f"valable jusqu'au {moment_fr(stale, f.timezones[0])}"
+    en = f"good until {moment_en(stale, f.timezones[0])}"
+    return Outcome(verdict=Verdict.PASS if f.now < stale else Verdict.FAIL, fr=fr, en=en, until=stale)
+
+
+def order_of_facts(f: Facts) -> Outcome:
+    """G-11. Due dates, then reminders, then the notice that recalls them, then the end of the period, then now."""
+    if f.cure_ends is None:
+        return _unknown("pas de mise en demeure effective à ordonner", "no effective notice to put in order")
+    notice = f.case.notice
+    known = {reminder.id: reminder for reminder in f.case.reminders}
+    recalled = [known[name] for name in notice.reminders if name in known]
+    if len(recalled) < f.policy.min_reminders:
+        return _fail(
+            f"la mise en demeure ne rappelle que {len(recalled)} relances connues",
+            f"the notice recalls only {len(recalled)} known reminders",
+            notice.facts,
+        )
+    late = [reminder.id for reminder in recalled if reminder.sent_at >= notice.dispatched_at]
+    if late:
+        return _fail(f"relances postérieures : {names(late)}", f"reminders after the notice: {names(late)}", notice.facts)
+    place = f.timezones[0]
+    early = [
+        reminder.id
+        for reminder in recalled
+        for invoice in f.counted
+        if invoice.id in reminder.invoices and local_date(reminder.sent_at, place) <= invoice.due_on
+    ]
+    if early:
+        return _fail(f"relances avant échéance : {names(early)}", f"reminders before the due date: {names(early)}", notice.facts)
+    if notice.effective_at is not None and notice.effective_at < notice.dispatched_at:
+        return _fail("réception antérieure à l'envoi", "received before it was sent", notice.facts)
+    if f.now < f.cure_ends:
+        return Outcome(
+            verdict=Verdict.FAIL,
+            fr=f"délai en cours jusqu'au {moment_fr(f.cure_ends, place)}",
+            en=f"period runs until {moment_en(f.cure_ends, place)}",
+            facts=notice.facts,
+            until=f.cure_ends,
+        )
+    return _pass(
+        "échéance, relances, mise en demeure et délai dans l'ordre", "due date, reminders, notice and period in order", notice.facts
+    )
+
+
+def no_dispute(f: Facts) -> Outcome:
+    """G-12. No open dispute; invoices contested by name and motive are out of the debt already."""
+    if f.debt.vague_disputes:
+        return _fail(
+            f"contestation à qualifier : {names(f.debt.vague_disputes)}",
+            f"dispute to be looked at: {names(f.debt.vague_disputes)}",
+            f.debt.vague_disputes,
+        )
+    disputed = [invoice.id for invoice in f.listed if invoice.out == "disputed"]
+    if disputed:
+        return _pass(f"factures contestées exclues : {names(disputed)}", f"contested invoices left out: {names(disputed)}")
+    return _pass("aucune contestation ouverte", "no open dispute")
+
+
+def no_hold(f: Facts) -> Outcome:
+    """G-13. Nothing forbids suspending. A hold that only freezes escalation does not end a running measure."""
+    if not f.case.holds:
+        return _pass("aucun gel de la procédure", "no hold")
+    kinds = names({hold.kind for hold in f.case.holds})
+    return Outcome(
+        verdict=Verdict.FAIL,
+        fr=f"procédure gelée : {kinds}",
+        en=f"on hold: {kinds}",
+        facts=tuple(hold.fact for hold in f.case.holds),
+        kind=Kind.STANDING if any(hold.restores for hold in f.case.holds) else Kind.APPLY,
+    )
+
+
+def not_protected(f: Facts) -> Outcome:
+    """G-15. No status that protects the customer."""
+    if f.company is None:
+        return _unknown("société inconnue de l'inventaire", "company not in the inventory")
+    if f.company.protected:
+        kinds = names(status.value for status in f.company.protected)
+        return _fail(f"statut protégé : {kinds}", f"protected status: {kinds}")
+    return _pass("aucun statut protégé", "no protected status")
+
+
+def classes_suspendable(f: Facts) -> Outcome:
+    """G-16. Only annex services, and only such as the unpaid invoices are for."""
+    if f.company is None:
+        return _unknown("société inconnue de l'inventaire", "company not in the inventory")
+    wrong = []
+    for name in f.case.notice.services:
+        service, subscription = f.services.get(name), f.company.subscription(name)
+        own = subscription.class_ if subscription and subscription.class_ else None
+        if service is None or service.class_ is not ServiceClass.ANNEX or (own and own is not ServiceClass.ANNEX):
+            wrong.append(name)
+    if wrong:
+        return _fail(f"services jamais suspendus : {names(wrong)}", f"services never suspended: {names(wrong)}")
+    if f.policy.confine_to_unpaid_service:
+        unpaid = {line.service for invoice in f.counted for line in invoice.lines}
+        paid = [name for name in f.case.notice.services if name not in unpaid]
+        if f.counted and paid:
+            return _fail(f"services sans facture impayée : {names(paid)}", f"services with no unpaid invoice: {names(paid)}")
+    return _pass(
+        f"services annexes seulement : {names(f.case.notice.services)}", f"annex services only: {names(f.case.notice.services)}"
+    )
+
+
+def not_prepaid(f: Facts) -> Outcome:
+    """G-17. What is already paid for is delivered."""
+    if f.company is None:
+        return _unknown("société inconnue de l'inventaire", "company not in the inventory")
+    own = [f.company.subscription(name) for name in f.case.notice.services]
+    paid = {s.service: s.paid_through for s in own if s and s.paid_through and s.paid_through >= f.today}
+    until = min((day_start(day + timedelta(days=1), zone) for day in paid.values() for zone in f.timezones), default=None)
+    if paid:
+        return Outcome(
+            verdict=Verdict.FAIL,
+            fr=f"services payés d'avance : {names(paid)}",
+            en=f"services paid in advance: {names(paid)}",
+            until=until,
+        )
+    return _pass("aucun service visé n'est payé d'avance", "no target service is paid in advance")
