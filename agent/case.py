@@ -19,6 +19,7 @@ from datetime import datetime
 from typing import Any
 
 from agent.event import HOLDS, TYPES, Event, instant, parse_instant
+from agent.model import Mode
 
 #: {event type: {business key: {statement id: {"at", "id", "source", "body"}}}} - plain JSON, so that it can be stored.
 Record = dict[str, Any]
@@ -146,6 +147,7 @@ class Order:
     expires_at: datetime
     lease_minutes: int
     policy_digest: str
+    mode: Mode
     applied_at: datetime | None
     fact: str
 
@@ -232,6 +234,7 @@ def _order(record: Record, said: Statement) -> Order:
         expires_at=parse_instant(said.body["expires_at"]),
         lease_minutes=int(said.body["lease_minutes"]),
         policy_digest=str(said.body["policy_digest"]),
+        mode=Mode(said.body["mode"]),
         applied_at=applied[0].at if applied else None,
         fact=said.id,
     )

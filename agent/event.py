@@ -22,9 +22,14 @@ from typing import Any
 
 from agent.errors import EventError
 
-_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._:/@+#-]{0,127}$")
-_CURRENCY = re.compile(r"^[A-Z]{3}$")
-_SHA256 = re.compile(r"^[0-9a-f]{64}$")
+# Used with `fullmatch`: `$` would let a trailing line feed pass.
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+#-]{0,127}")
+_CURRENCY = re.compile(r"[A-Z]{3}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_NUMBER = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?")
+# Control characters of both ranges (a terminal obeys C1 too), and half characters, which have no UTF-8 form.
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _MAX_TEXT = 2000
 _MAX_ITEMS = 500
 _MAX_SUM = Decimal(10) ** 12
@@ -101,20 +106,20 @@ def canonical(event: Event) -> bytes:
 
 
 def _id(value: Any, field: str) -> str:
-    if not isinstance(value, str) or not _ID.match(value):
+    if not isinstance(value, str) or not _ID.fullmatch(value):
         raise EventError(field=field, what="not an identifier", mend="1 to 128 letters, digits and ._:/@+#-")
     return value
 
 
 def _text(value: Any, field: str) -> str:
-    if not isinstance(value, str) or len(value) > _MAX_TEXT or any(ord(c) < 32 and c not in "\n\t" for c in value):
+    if not isinstance(value, str) or len(value) > _MAX_TEXT or _UNPRINTABLE.search(value):
         raise EventError(field=field, what="not a text", mend=f"at most {_MAX_TEXT} characters, no control characters")
     return value
 
 
 def _date(value: Any, field: str) -> str:
     try:
-        if not isinstance(value, str) or len(value) != 10:
+        if not isinstance(value, str) or not _DATE.fullmatch(value):
             raise ValueError
         day = date.fromisoformat(value)
     except ValueError:
@@ -133,27 +138,28 @@ def _instant(value: Any, field: str) -> str:
 def _sum(value: Any, field: str) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
         raise EventError(field=field, what="not a sum of money", mend='write it as a string: "4800.00"')
-    try:
-        number = Decimal(value)
-    except InvalidOperation:
-        raise EventError(field=field, what="not a sum of money", mend='write it as a string: "4800.00"') from None
+    # `Decimal` alone would also read "1_000", " 12 " and digits of other scripts.
+    if isinstance(value, str) and not _NUMBER.fullmatch(value):
+        raise EventError(field=field, what="not a sum of money", mend='write it as a string: "4800.00"')
+    number = Decimal(value)
     if not number.is_finite() or number >= _MAX_SUM:
         raise EventError(field=field, what="sum out of range", mend="less than 1 000 000 000 000")
     if number < 0:
         raise EventError(field=field, what="negative sum", mend="a refund or a reversal has an event type of its own")
     if number != number.quantize(Decimal("0.0001")):
         raise EventError(field=field, what="more than four decimals", mend="round the sum")
+    number = abs(number)  # minus zero is zero
     return format(number.quantize(Decimal("0.01")) if number == number.quantize(Decimal("0.01")) else number, "f")
 
 
 def _currency(value: Any, field: str) -> str:
-    if not isinstance(value, str) or not _CURRENCY.match(value):
+    if not isinstance(value, str) or not _CURRENCY.fullmatch(value):
         raise EventError(field=field, what="not a currency", mend="three capital letters, ISO 4217: EUR")
     return value
 
 
 def _sha256(value: Any, field: str) -> str:
-    if not isinstance(value, str) or not _SHA256.match(value):
+    if not isinstance(value, str) or not _SHA256.fullmatch(value):
         raise EventError(field=field, what="not a SHA-256", mend="64 hexadecimal digits, lower case")
     return value
 
@@ -213,7 +219,7 @@ def _fields(value: Any, *, required: Fields, optional: Fields, field: str) -> di
     if unknown:
         known = ", ".join(sorted([*required, *optional]))
         raise EventError(field=f"{prefix}{unknown[0]}"[:200], what="unknown field", mend=f"known fields: {known}")
-    missing = sorted(set(required) - set(value))
+    missing = sorted(name for name in required if value.get(name) is None)  # null is not a value
     if missing:
         raise EventError(field=f"{prefix}{missing[0]}", what="missing")
     kinds = {**required, **optional}
@@ -391,6 +397,7 @@ TYPES: Mapping[str, EventType] = _types(
             "gate": _any,
             "policy_digest": _text,
             "lease_minutes": _count,
+            "mode": _one_of("approve", "auto"),
             "expires_at": _instant,
         },
     ),
@@ -449,30 +456,39 @@ def parse_body(type_: str, body: Any) -> dict[str, Any]:
 
 
 def load_json(raw: bytes | str) -> Any:
-    """Strict JSON: UTF-8, no duplicate keys, no NaN, nesting within the interpreter's bound, fractions as `Decimal`.
+    """Strict JSON: UTF-8, no duplicate keys, no NaN, no half characters, nesting within the interpreter's bound.
+
+    Fractions come back as `Decimal`.
 
     Raises:
         EventError: with what is wrong.
     """
     try:
         text = raw.decode() if isinstance(raw, bytes) else raw
+        value = json.loads(text, parse_float=Decimal, parse_constant=_constant, object_pairs_hook=_pairs)
+        if "\\ud" in text.lower():  # an escape can name half a character, which no ledger row or answer could hold
+            json.dumps(value, default=str, ensure_ascii=False).encode()
     except UnicodeDecodeError:
         raise EventError(field="body", what="not UTF-8") from None
-
-    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for name, value in items:
-            if name in found:
-                raise EventError(field=name[:80], what="given twice in one object")
-            found[name] = value
-        return found
-
-    def constant(name: str) -> Any:
-        raise EventError(field="body", what=f"{name} is not JSON")
-
-    try:
-        return json.loads(text, parse_float=Decimal, parse_constant=constant, object_pairs_hook=pairs)
+    except UnicodeEncodeError:
+        raise EventError(field="body", what="half a character (a lone surrogate escape)") from None
     except RecursionError:
         raise EventError(field="body", what="nested too deeply") from None
+    except InvalidOperation:
+        raise EventError(field="body", what="a number is out of range") from None
     except ValueError as error:
         raise EventError(field="body", what=f"not JSON: {error}"[:200]) from None
+    return value
+
+
+def _pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in items:
+        if name in found:
+            raise EventError(field=name[:80], what="given twice in one object")
+        found[name] = value
+    return found
+
+
+def _constant(name: str) -> Any:
+    raise EventError(field="body", what=f"{name} is not JSON")

@@ -18,7 +18,6 @@ from datetime import datetime
 
 from agent.case import Case
 from agent.debt import Debt
-
 from agent.gate.facts import Facts, World, facts_of
 from agent.gate.table import TABLE
 from agent.gate.types import Check, Gate, Kind, Outcome, Row, Verdict

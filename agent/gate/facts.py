@@ -28,7 +28,11 @@ class World:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Facts:
-    """One case with everything needed to judge it. `company` is None when the inventory has none such; `mode` is the one in force."""
+    """One case with everything needed to judge it.
+
+    `company` is None when the inventory has none such; `mode` is the one in force. `listed` are the invoices the notice names,
+    `counted` those of them that are overdue, unpaid and undisputed; `cure_ends` is when the period of the notice has ended.
+    """
 
     case: Case
     debt: Debt

@@ -1,0 +1,151 @@
+"""Floor 1. A judged case -> what to do now, and when that may change.
+
+Rules of this room:
+
+1. Restoring needs one reason; suspending needs every check. A doubt resolves to service on.
+2. A restore because a standing check stopped passing closes the case: cutting again takes a new formal notice. A restore for
+   a reason of our own (lease ran out, pause, lower ceiling) leaves the case open, but every approval must be given again.
+3. Nothing is back-dated: a decision is about now.
+4. The same arguments give the same decision; `next_at` says until when they would, if no new fact comes.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from agent.case import Case
+from agent.gate import Check, Gate, Kind
+from agent.model import Mode, Policy
+
+#: How often a case that only waits for persons or feeds is looked at again; facts that arrive are looked at at once.
+POLL = timedelta(seconds=60)
+
+
+class Act(StrEnum):
+    """What to do about one case."""
+
+    NOTHING = "nothing"
+    OBSERVE = "observe"
+    PROPOSE = "propose"
+    SUSPEND = "suspend"
+    KEEP = "keep"
+    RESTORE = "restore"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decision:
+    """What to do about one case, why, and when to look again without a new fact (None: never).
+
+    `lease_until` is how long the measure may stay in the kernel without another look; only with SUSPEND and KEEP.
+    `final`: the case is closed by this restore.
+    """
+
+    case: str
+    act: Act
+    cause: str = ""
+    fr: str = ""
+    en: str = ""
+    final: bool = False
+    lease_until: datetime | None = None
+    next_at: datetime | None = None
+
+
+def decide(
+    *, case: Case, gate: Gate, policy: Policy, paused: bool, restore_all: bool, lease_until: datetime | None, now: datetime
+) -> Decision:
+    """Decide one case.
+
+    Args:
+        case: the case.
+        gate: its judgement at `now`.
+        policy: the company's policy (lease length).
+        paused: a person stopped new suspensions on this host.
+        restore_all: a person asked for everything to be restored meanwhile.
+        lease_until: until when the measure in force may stay in the kernel; None if none is in force.
+        now: aware instant.
+    """
+    if case.closed:
+        return Decision(case=case.id, act=Act.NOTHING, cause="closed")
+    if case.order is not None:
+        return _running(case, gate, policy, restore_all=restore_all, lease_until=lease_until, now=now)
+    blocking = gate.blocking(Kind.STANDING, Kind.HEALTH)
+    if blocking:
+        only_health = all(check.kind is Kind.HEALTH for check in blocking)
+        return Decision(
+            case=case.id, act=Act.NOTHING, cause=blocking[0].code, next_at=_sooner(gate.until, now + POLL if only_health else None)
+        )
+    if gate.mode is Mode.OBSERVE:
+        return Decision(case=case.id, act=Act.OBSERVE, next_at=gate.until)
+    waiting = gate.blocking(Kind.APPLY)
+    if waiting or paused:
+        cause = "paused" if paused else waiting[0].code
+        act = Act.NOTHING if case.proposed else Act.PROPOSE
+        return Decision(case=case.id, act=act, cause=cause, next_at=_sooner(gate.until, now + POLL))
+    lease = now + timedelta(minutes=policy.lease_minutes)
+    return Decision(
+        case=case.id,
+        act=Act.SUSPEND,
+        lease_until=lease,
+        next_at=_sooner(gate.until, _renew_at(case.id, lease, policy.lease_minutes)),
+    )
+
+
+def _running(case: Case, gate: Gate, policy: Policy, *, restore_all: bool, lease_until: datetime | None, now: datetime) -> Decision:
+    order = case.order
+    if order is None:
+        raise AssertionError("only for cases with an order")
+    failed = gate.blocking(Kind.STANDING)
+    if failed:
+        return _restore(case, failed[0])
+    if restore_all:
+        return Decision(
+            case=case.id, act=Act.RESTORE, cause="paused", fr="pause demandée par une personne", en="paused by a person"
+        )
+    if gate.mode.rank < order.mode.rank:
+        return Decision(
+            case=case.id,
+            act=Act.RESTORE,
+            cause="ceiling",
+            fr=f"mode ramené à {gate.mode.value}",
+            en=f"mode lowered to {gate.mode.value}",
+        )
+    if order.applied_at is None and lease_until is None:
+        late = gate.blocking(Kind.APPLY)
+        if late:
+            return Decision(
+                case=case.id,
+                act=Act.RESTORE,
+                cause=late[0].code,
+                fr=f"ordre non appliqué à temps : {late[0].fr}",
+                en=f"order not applied in time: {late[0].en}",
+            )
+    elif lease_until is None or lease_until <= now:
+        return Decision(case=case.id, act=Act.RESTORE, cause="lease", fr="bail expiré", en="the lease ran out")
+    minutes = order.lease_minutes
+    if gate.blocking(Kind.HEALTH):
+        # The measure stays as long as its lease, which is not renewed: if the fault lasts, service comes back by itself.
+        until = lease_until or now + timedelta(minutes=minutes)
+        return Decision(
+            case=case.id, act=Act.KEEP, cause="health", lease_until=until, next_at=_sooner(gate.until, until, now + POLL)
+        )
+    if lease_until is None or now >= _renew_at(case.id, lease_until, minutes):
+        lease_until = now + timedelta(minutes=minutes)
+    renew_at = _renew_at(case.id, lease_until, minutes)
+    return Decision(case=case.id, act=Act.KEEP, lease_until=lease_until, next_at=_sooner(gate.until, renew_at))
+
+
+def _restore(case: Case, check: Check) -> Decision:
+    return Decision(
+        case=case.id, act=Act.RESTORE, cause=check.code, fr=f"{check.code} : {check.fr}", en=f"{check.code}: {check.en}", final=True
+    )
+
+
+def _renew_at(case: str, lease_until: datetime, minutes: int) -> datetime:
+    """Between 40 % and 60 % of the lease before its end, by case: renewals of many cases spread out by themselves."""
+    spread = int.from_bytes(hashlib.sha256(case.encode()).digest()[:2], "big") / 65536
+    return lease_until - timedelta(minutes=minutes) * (0.4 + 0.2 * spread)
+
+
+def _sooner(*times: datetime | None) -> datetime | None:
+    return min((at for at in times if at is not None), default=None)
