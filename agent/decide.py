@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from agent.case import Case
-from agent.gate import Check, Gate, Kind
+from agent.case import Case, Order
+from agent.gate import Gate, Kind
 from agent.model import Mode, Policy
 
 #: How often a case that only waits for persons or feeds is looked at again; facts that arrive are looked at at once.
@@ -68,7 +68,7 @@ def decide(
     if case.closed:
         return Decision(case=case.id, act=Act.NOTHING, cause="closed")
     if case.order is not None:
-        return _running(case, gate, policy, restore_all=restore_all, lease_until=lease_until, now=now)
+        return _running(case, gate, restore_all=restore_all, lease_until=lease_until, now=now)
     blocking = gate.blocking(Kind.STANDING, Kind.HEALTH)
     if blocking:
         only_health = all(check.kind is Kind.HEALTH for check in blocking)
@@ -91,54 +91,47 @@ def decide(
     )
 
 
-def _running(case: Case, gate: Gate, policy: Policy, *, restore_all: bool, lease_until: datetime | None, now: datetime) -> Decision:
-    order = case.order
-    if order is None:
-        raise AssertionError("only for cases with an order")
-    failed = gate.blocking(Kind.STANDING)
-    if failed:
-        return _restore(case, failed[0])
-    if restore_all:
-        return Decision(
-            case=case.id, act=Act.RESTORE, cause="paused", fr="pause demandée par une personne", en="paused by a person"
-        )
-    if gate.mode.rank < order.mode.rank:
-        return Decision(
-            case=case.id,
-            act=Act.RESTORE,
-            cause="ceiling",
-            fr=f"mode ramené à {gate.mode.value}",
-            en=f"mode lowered to {gate.mode.value}",
-        )
-    if order.applied_at is None and lease_until is None:
-        late = gate.blocking(Kind.APPLY)
-        if late:
-            return Decision(
-                case=case.id,
-                act=Act.RESTORE,
-                cause=late[0].code,
-                fr=f"ordre non appliqué à temps : {late[0].fr}",
-                en=f"order not applied in time: {late[0].en}",
-            )
-    elif lease_until is None or lease_until <= now:
-        return Decision(case=case.id, act=Act.RESTORE, cause="lease", fr="bail expiré", en="the lease ran out")
+def _running(case: Case, order: Order, gate: Gate, *, restore_all: bool, lease_until: datetime | None, now: datetime) -> Decision:
+    if lease_until is None and order.applied_at is not None:  # the process died between applying and noting the lease
+        lease_until = order.applied_at + timedelta(minutes=order.lease_minutes)
+    ended = _ended(case, order, gate, restore_all=restore_all, lease_until=lease_until, now=now)
+    if ended is not None:
+        return ended
     minutes = order.lease_minutes
     if gate.blocking(Kind.HEALTH):
         # The measure stays as long as its lease, which is not renewed: if the fault lasts, service comes back by itself.
         until = lease_until or now + timedelta(minutes=minutes)
-        return Decision(
-            case=case.id, act=Act.KEEP, cause="health", lease_until=until, next_at=_sooner(gate.until, until, now + POLL)
-        )
+        look_again = _sooner(gate.until, until, now + POLL)
+        return Decision(case=case.id, act=Act.KEEP, cause="health", lease_until=until, next_at=look_again)
     if lease_until is None or now >= _renew_at(case.id, lease_until, minutes):
         lease_until = now + timedelta(minutes=minutes)
     renew_at = _renew_at(case.id, lease_until, minutes)
     return Decision(case=case.id, act=Act.KEEP, lease_until=lease_until, next_at=_sooner(gate.until, renew_at))
 
 
-def _restore(case: Case, check: Check) -> Decision:
-    return Decision(
-        case=case.id, act=Act.RESTORE, cause=check.code, fr=f"{check.code} : {check.fr}", en=f"{check.code}: {check.en}", final=True
-    )
+def _ended(
+    case: Case, order: Order, gate: Gate, *, restore_all: bool, lease_until: datetime | None, now: datetime
+) -> Decision | None:
+    """The first reason to restore, if there is one."""
+    failed = gate.blocking(Kind.STANDING)
+    if failed:
+        code = failed[0].code
+        fr, en = f"{code} : {failed[0].fr}", f"{code}: {failed[0].en}"
+        return Decision(case=case.id, act=Act.RESTORE, cause=code, fr=fr, en=en, final=True)
+    if restore_all:
+        return _lapse(case, "paused", "pause demandée par une personne", "paused by a person")
+    if gate.mode.rank < order.mode.rank:
+        return _lapse(case, "ceiling", f"mode ramené à {gate.mode.value}", f"mode lowered to {gate.mode.value}")
+    if lease_until is not None and lease_until <= now:
+        return _lapse(case, "lease", "bail expiré", "the lease ran out")
+    late = gate.blocking(Kind.APPLY) if lease_until is None else ()
+    if late:
+        return _lapse(case, late[0].code, f"ordre non appliqué à temps : {late[0].fr}", f"order not applied in time: {late[0].en}")
+    return None
+
+
+def _lapse(case: Case, cause: str, fr: str, en: str) -> Decision:
+    return Decision(case=case.id, act=Act.RESTORE, cause=cause, fr=fr, en=en)
 
 
 def _renew_at(case: str, lease_until: datetime, minutes: int) -> datetime:
