@@ -68,7 +68,7 @@ def decide(
     if case.closed:
         return Decision(case=case.id, act=Act.NOTHING, cause="closed")
     if case.order is not None:
-        return _running(case, gate, restore_all=restore_all, lease_until=lease_until, now=now)
+        return _running(case, case.order, gate, restore_all=restore_all, lease_until=lease_until, now=now)
     blocking = gate.blocking(Kind.STANDING, Kind.HEALTH)
     if blocking:
         only_health = all(check.kind is Kind.HEALTH for check in blocking)
