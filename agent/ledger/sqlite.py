@@ -1,0 +1,418 @@
+"""Floor 2. The embedded ledger: one SQLite file, one writer.
+
+1. Every write is one transaction, committed and fsynced before the call returns; a failed one leaves nothing and the
+   object stays usable. (After a failed fsync SQLite forgets the batch; should a crash bring it back all the same, its
+   sender, who was told to try again, finds it appended already.)
+2. What is hashed and folded is the event *as it reads back from its row*, so that verifying and rebuilding can never
+   disagree with appending.
+3. Nothing is listed whole: long answers are read page by page, and no read is left open between pages. An open read
+   would keep the write-ahead log from being reused. A page is consistent, the sequence of pages is not a snapshot.
+4. Calls may come from several threads; one lock takes them one after the other.
+"""
+
+import hashlib
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Self
+
+from agent.case import EMPTY_RECORD, Record, fold
+from agent.errors import EventError, LedgerCorrupt, LedgerUnwritable
+from agent.event import HOST, Event, canonical, instant, parse_instant
+from agent.ledger import GENESIS, Counts, InForce, Row, Settled
+from agent.ledger.schema import connect, own
+
+_PAGE = 500
+
+#: An event as its row has it: id, type, subject, occurred_at, received_at, source, body.
+_Columns = tuple[str, str, str, str, str, str, str]
+
+# `*` is the column order of the schema, which belongs to this room.
+_EVENTS = "SELECT * FROM events WHERE seq > :after ORDER BY seq LIMIT :limit"
+_EVENTS_ABOUT = "SELECT * FROM events WHERE subject = :subject AND seq > :after ORDER BY seq LIMIT :limit"
+_MEASURES = "SELECT * FROM measures WHERE (company, case_id) > (?, ?) ORDER BY company, case_id LIMIT ?"
+_MEASURES_OF = "SELECT * FROM measures WHERE company = ? ORDER BY case_id"
+
+# Each of these reads a range of one index; `!=` would read all of it, so a changed basis is asked for from both sides.
+_DUE = (
+    "SELECT company FROM companies WHERE held = :held AND dirty = 1 LIMIT :limit",
+    "SELECT company FROM companies WHERE held = :held AND next_at <= :now ORDER BY next_at LIMIT :limit",
+    "SELECT company FROM companies WHERE held = :held AND basis < :basis LIMIT :limit",
+    "SELECT company FROM companies WHERE held = :held AND basis > :basis LIMIT :limit",
+)
+
+
+class Ledger:
+    """The open ledger. Made by `Ledger.open`; a context manager that closes it."""
+
+    def __init__(self, db: sqlite3.Connection, path: Path, lock: int | None) -> None:
+        self._db = db
+        self._path = path
+        self._lock = lock
+        self._mutex = threading.RLock()
+
+    @classmethod
+    def open(cls, path: Path, *, read_only: bool = False) -> Self:
+        """Open the ledger at `path`; as its owner it is made when it is not there yet.
+
+        Args:
+            path: the file; `-wal`, `-shm` and `.lock` appear beside it. The directory must exist.
+            read_only: look only; works while the owner is running.
+
+        Raises:
+            LedgerUnwritable: another process owns it, the disk refuses, or a newer version wrote it.
+            LedgerCorrupt: the file is no ledger.
+        """
+        lock = None if read_only else own(path)
+        try:
+            return cls(connect(path, read_only=read_only), path, lock)
+        except BaseException:
+            if lock is not None:
+                os.close(lock)
+            raise
+
+    def close(self) -> None:
+        """Close the file and give up the ownership. Closing twice is fine."""
+        with self._mutex:
+            with suppress(sqlite3.Error):  # what was acknowledged is in the log already; the next opener tidies up
+                self._db.close()
+            if self._lock is not None:
+                os.close(self._lock)
+                self._lock = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- facts ------------------------------------------------------------------------------------------------------
+
+    def append(self, events: Sequence[Event]) -> tuple[bool, ...]:
+        """Append events in one transaction, fold them into their subjects' records, and commit to the disk.
+
+        Args:
+            events: in the order in which they are numbered; as many as wait, since they share one commit.
+
+        Returns:
+            For each event whether it is new; False when its id was there already (then nothing of it is kept).
+
+        Raises:
+            EventError: an event can not be written as JSON text. Nothing of the batch was kept.
+            LedgerUnwritable: the commit failed. Nothing of the batch was kept; try again later.
+        """
+        rows = [_columns(event) for event in events]
+        facts = [(columns, stored, canonical(stored)) for columns, stored in rows]
+        new: list[bool] = []
+        with self._transaction():
+            seq, last = self._head()
+            changed: dict[str, tuple[Record, int]] = {}
+            for columns, event, raw in facts:
+                link = _chain(last, raw)
+                done = self._db.execute(
+                    "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING", (seq + 1, *columns, link)
+                )
+                new.append(done.rowcount == 1)
+                if not new[-1]:
+                    continue
+                seq, last = seq + 1, link
+                before = changed[event.subject][0] if event.subject in changed else self._record(event.subject) or EMPTY_RECORD
+                after = fold(before, event)
+                if after is not before:  # what does not change the record can not change a decision
+                    changed[event.subject] = (after, seq)
+            for subject, (record, at) in changed.items():
+                self._keep(subject, record, at)
+        return tuple(new)
+
+    def head(self) -> tuple[int, bytes]:
+        """Number and hash of the last row; (0, 32 zero bytes) when nothing was said yet."""
+        with self._reading():
+            return self._head()
+
+    def events(self, subject: str | None = None, after: int = 0) -> Iterator[Row]:
+        """The rows after number `after`, all or those about one subject, in order.
+
+        Raises:
+            LedgerCorrupt: a row can not be read as an event.
+        """
+        query = _EVENTS if subject is None else _EVENTS_ABOUT
+        while rows := self._all(query, {"subject": subject, "after": after, "limit": _PAGE}):
+            for seq, *columns, link in rows:
+                yield Row(seq=seq, event=_event(seq, tuple(columns)), hash=link)
+            after = rows[-1][0]
+
+    def verify(self, progress: Callable[[int, int], None] | None = None, *, anchor: tuple[int, bytes] | None = None) -> int:
+        """Compute the chain again from the first row and compare, then have SQLite check its file.
+
+        Args:
+            progress: told (rows done, rows in all) now and then.
+            anchor: a head seen earlier and kept elsewhere. Without it, rows cut off at the end show only while a
+                projection still knows of them; with it, a history written anew from any row up to there shows too.
+
+        Returns:
+            How many rows verify.
+
+        Raises:
+            LedgerCorrupt: with the first bad row; row 0 is the file as a whole.
+        """
+        total = self.head()[0]
+        done, last = 0, GENESIS
+        while rows := self._page_to_verify(done):
+            for seq, *columns, link in rows:
+                if seq != done + 1:
+                    raise LedgerCorrupt(seq=done + 1, what=f"missing; the next row is {seq}")
+                last = _verified(seq, tuple(columns), link, last)
+                done = seq
+                if anchor is not None and anchor == (seq, last):
+                    anchor = None
+                elif anchor is not None and anchor[0] == seq:
+                    raise LedgerCorrupt(seq=seq, what="not the row seen there earlier; the history was written anew")
+            if progress is not None:
+                progress(done, max(total, done))
+        if anchor is not None and anchor[0] > 0:
+            raise LedgerCorrupt(seq=done + 1, what=f"missing; the ledger reached row {anchor[0]} before")
+        self._verify_file(done)
+        return done
+
+    # --- what follows from the facts --------------------------------------------------------------------------------
+
+    def record(self, company: str) -> Record | None:
+        """The folded record of a company (or of the host, `"-"`); None when nothing that counts was said about it.
+
+        Raises:
+            LedgerCorrupt: the file can not be read.
+        """
+        with self._reading():
+            return self._record(company)
+
+    def rebuild(self) -> int:
+        """Fold every record again from the events, and make every company due. For a new version of the fold.
+
+        Returns:
+            How many subjects have a record.
+
+        Raises:
+            LedgerCorrupt: a row can not be read as an event. Nothing was changed.
+            LedgerUnwritable: the commit failed. Nothing was changed.
+        """
+        subjects = 0
+        with self._transaction():
+            self._db.execute("UPDATE companies SET seq = 0")
+            rows = self._db.execute("SELECT * FROM events ORDER BY subject, seq")
+            for subject, about in groupby(rows, key=lambda row: str(row[3])):
+                record, at = EMPTY_RECORD, 0
+                for seq, *columns, _ in about:
+                    before = record
+                    record = fold(before, _event(seq, tuple(columns)))
+                    at = at if record is before else seq
+                if at:
+                    self._keep(subject, record, at)
+                    subjects += 1
+            self._db.execute("DELETE FROM measures WHERE company IN (SELECT company FROM companies WHERE seq = 0)")
+            self._db.execute("DELETE FROM companies WHERE seq = 0")
+        return subjects
+
+    def settle(self, plans: Sequence[Settled]) -> tuple[bool, ...]:
+        """Write when each company is due again and which of its measures are in force, in one transaction.
+
+        Returns:
+            For each plan whether it was taken; False when a fact about the company came after `Settled.seq` (it stays
+            due, and keeps its former schedule and measures), or when nothing was ever said about it.
+
+        Raises:
+            LedgerUnwritable: the commit failed. Nothing was kept.
+        """
+        taken: list[bool] = []
+        with self._transaction():
+            for plan in plans:
+                done = self._db.execute(
+                    "UPDATE companies SET dirty = 0, held = ?, next_at = ?, basis = ? WHERE company = ? AND seq <= ?",
+                    (int(bool(plan.measures)), plan.next_at, plan.basis, plan.company, plan.seq),
+                )
+                taken.append(done.rowcount == 1)
+                if taken[-1]:
+                    self._db.execute("DELETE FROM measures WHERE company = ?", (plan.company,))
+                    self._db.executemany(
+                        "INSERT INTO measures VALUES (?, ?, ?, ?, ?)",
+                        [(plan.company, m.case, m.order, json.dumps(m.services), m.lease_until) for m in plan.measures],
+                    )
+        return tuple(taken)
+
+    def due(self, now: float, basis: str, limit: int) -> list[str]:
+        """Companies to decide about: something new was said, their time has come, or the basis changed.
+
+        Those with a measure in force come first (a restore must not wait behind a suspension); among them, new
+        facts come before time, and time before a changed basis. The host is never due: its record is part of the basis.
+
+        Args:
+            now: UNIX seconds (UTC).
+            basis: what decisions rest on now; see `Settled`.
+            limit: at most so many.
+
+        Raises:
+            LedgerCorrupt: the file can not be read.
+        """
+        found: dict[str, None] = {}
+        for held in (1, 0):
+            for query in _DUE:
+                if len(found) >= limit:
+                    break
+                arguments = {"held": held, "now": now, "basis": basis, "limit": limit}
+                found.update(dict.fromkeys(company for (company,) in self._all(query, arguments)))
+        return list(found)[:limit]
+
+    def in_force(self) -> Iterator[InForce]:
+        """Every measure in force, ordered by company and case."""
+        company, case = "", ""
+        while rows := self._all(_MEASURES, (company, case, _PAGE)):
+            yield from map(_in_force, rows)
+            company, case = rows[-1][:2]
+
+    def measures_of(self, company: str) -> tuple[InForce, ...]:
+        """The measures in force of one company, ordered by case."""
+        return tuple(map(_in_force, self._all(_MEASURES_OF, (company,))))
+
+    def counts(self) -> Counts:
+        """Sizes, without counting: some microseconds at any size."""
+        with self._reading():
+            values = dict(self._db.execute("SELECT name, value FROM meta"))
+            return Counts(events=self._head()[0], companies=values["companies"], measures=values["measures"])
+
+    def writable(self) -> bool:
+        """Whether a commit works right now; found out by making a small one."""
+        try:
+            with self._transaction():
+                self._db.execute("UPDATE meta SET value = 1 - value WHERE name = 'probe'")
+        except LedgerUnwritable:
+            return False
+        return True
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._mutex:
+            if self._lock is None:
+                raise LedgerUnwritable(f"{self._path}: opened read-only, or closed. Ask the process that owns it.")
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                yield
+                self._db.execute("COMMIT")
+            except sqlite3.Error as error:
+                raise LedgerUnwritable(f"{self._path}: {error}. Nothing was kept; see to the disk, then try again.") from error
+            finally:
+                if self._db.in_transaction:
+                    with suppress(sqlite3.Error):  # the log has no commit, so the batch is gone either way
+                        self._db.execute("ROLLBACK")
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        with self._mutex:
+            try:
+                yield
+            except sqlite3.Error as error:
+                raise LedgerCorrupt(seq=0, what=f"{self._path} can not be read: {error}") from error
+
+    def _all(self, query: str, arguments: Any) -> list[Any]:
+        with self._reading():
+            return self._db.execute(query, arguments).fetchall()
+
+    def _head(self) -> tuple[int, bytes]:
+        row = self._db.execute("SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1").fetchone()
+        return (0, GENESIS) if row is None else (row[0], row[1])
+
+    def _record(self, subject: str) -> Record | None:
+        row = self._db.execute("SELECT record FROM companies WHERE company = ?", (subject,)).fetchone()
+        try:
+            return None if row is None else json.loads(row[0])
+        except ValueError as error:
+            raise LedgerCorrupt(seq=0, what=f"the record of {subject} is damaged: {error}. Rebuild the records") from error
+
+    def _keep(self, subject: str, record: Record, seq: int) -> None:
+        self._db.execute(
+            "INSERT INTO companies (company, seq, dirty, record) VALUES (:subject, :seq, :dirty, :record)"
+            " ON CONFLICT (company) DO UPDATE SET seq = :seq, dirty = :dirty, record = :record",
+            {"subject": subject, "seq": seq, "dirty": int(subject != HOST), "record": _json(record)},
+        )
+
+    def _page_to_verify(self, after: int) -> list[Any]:
+        with suppress(LedgerCorrupt):
+            return self._all(_EVENTS, {"after": after, "limit": _PAGE})
+        # A row of the page can not be read; one by one, so that it can be named.
+        try:
+            return self._all(_EVENTS, {"after": after, "limit": 1})
+        except LedgerCorrupt as error:
+            raise LedgerCorrupt(seq=after + 1, what=f"can not be read: {error.__cause__}") from error
+
+    def _verify_file(self, last: int) -> None:
+        with self._reading():
+            (folded,) = self._db.execute("SELECT coalesce(max(seq), 0) FROM companies").fetchone()
+            if folded > last:
+                raise LedgerCorrupt(seq=last + 1, what=f"missing; a record was folded from row {folded}")
+            (found,) = self._db.execute("PRAGMA integrity_check(1)").fetchone()
+            if found != "ok":
+                raise LedgerCorrupt(seq=0, what=f"{self._path}: {found}. Restore it from a backup")
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def _chain(last: bytes, raw: bytes) -> bytes:
+    return hashlib.sha256(last + raw).digest()
+
+
+def _columns(event: Event) -> tuple[_Columns, Event]:
+    """The columns of an event, and the event as it will read back from them."""
+    try:
+        body = _json(event.body)
+        columns = (event.id, event.type, event.subject, instant(event.occurred_at), instant(event.received_at), event.source, body)
+        "".join(columns).encode()  # a lone half of a surrogate pair is legal JSON but no text
+    except (TypeError, ValueError) as error:
+        raise EventError(field="body", what=f"event {event.id!r:.140} can not be written as JSON text: {error}"[:300]) from error
+    return columns, _parsed(columns)
+
+
+def _parsed(columns: _Columns) -> Event:
+    id_, type_, subject, occurred_at, received_at, source, body = columns
+    return Event(
+        id=id_,
+        type=type_,
+        subject=subject,
+        occurred_at=parse_instant(occurred_at),
+        received_at=parse_instant(received_at, field="received_at"),
+        source=source,
+        body=json.loads(body),
+    )
+
+
+def _event(seq: int, columns: tuple[Any, ...]) -> Event:
+    try:
+        return _parsed(columns)
+    except (EventError, ValueError, RecursionError) as error:
+        raise LedgerCorrupt(seq=seq, what=f"not an event: {error}") from error
+
+
+def _verified(seq: int, columns: tuple[Any, ...], link: bytes, last: bytes) -> bytes:
+    # The text of a row must be the one form we write: a byte changed without a change of meaning is a change too.
+    event = _event(seq, columns)
+    try:
+        written, _ = _columns(event)
+    except EventError as error:
+        raise LedgerCorrupt(seq=seq, what=f"edited: {error}") from error
+    if written != columns:
+        raise LedgerCorrupt(seq=seq, what="edited; its text is not as it was written")
+    expected = _chain(last, canonical(event))
+    if link != expected:
+        raise LedgerCorrupt(seq=seq, what="the hash does not match; this row was edited, or one before it is gone")
+    return expected
+
+
+def _in_force(row: tuple[str, str, str, str, float]) -> InForce:
+    company, case, order, services, lease_until = row
+    return InForce(company=company, case=case, order=order, services=tuple(json.loads(services)), lease_until=lease_until)
