@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from functools import lru_cache
 from hashlib import sha256
-from ipaddress import collapse_addresses, ip_network
+from ipaddress import ip_network
 from typing import Literal
 
 from agent.model import L4, Attachment, Company, Family, Network, Ports, Selector, Service, Shape, Subscription
@@ -262,7 +262,7 @@ def _disjoint(selectors: Iterable[Selector]) -> set[_Box]:
     broadest prefix to the narrowest and give each only the ports that no broader one took.
     """
     selectors = tuple(selectors)
-    whole = _collapsed([s.prefix for s in selectors if s.protocol is L4.ANY])
+    whole = _outermost(s.prefix for s in selectors if s.protocol is L4.ANY)
     boxes: set[_Box] = {(prefix, L4.ANY, ALL_PORTS) for prefix in whole}
     for protocol in (L4.TCP, L4.UDP):
         asked: dict[Network, list[Ports]] = {}
@@ -271,7 +271,7 @@ def _disjoint(selectors: Iterable[Selector]) -> set[_Box]:
                 for prefix in _without(selector.prefix, whole):
                     asked.setdefault(prefix, []).extend(selector.ports or (ALL_PORTS,))
         taken: list[tuple[Network, list[Ports]]] = []
-        for prefix in sorted(asked, key=lambda p: (p.prefixlen, int(p.network_address))):
+        for prefix in sorted(asked, key=_broadest_first):
             ports = _merged(asked[prefix])
             for broader, gone in taken:
                 if _within(prefix, broader):
@@ -282,12 +282,21 @@ def _disjoint(selectors: Iterable[Selector]) -> set[_Box]:
     return boxes
 
 
+def _outermost(prefixes: Iterable[Network]) -> list[Network]:
+    """The same addresses without the prefixes that lie in another one."""
+    outermost: list[Network] = []
+    for prefix in sorted(prefixes, key=_broadest_first):
+        if not any(_within(prefix, broader) for broader in outermost):
+            outermost.append(prefix)
+    return outermost
+
+
+def _broadest_first(prefix: Network) -> tuple[int, int]:
+    return prefix.prefixlen, int(prefix.network_address)
+
+
 def _within(inner: Network, outer: Network) -> bool:
     return inner.subnet_of(outer)  # type: ignore[arg-type]  # both are of one family here
-
-
-def _collapsed(prefixes: list[Network]) -> list[Network]:
-    return list(collapse_addresses(prefixes))  # type: ignore[type-var]  # all of one family
 
 
 def _without(prefix: Network, holes: Iterable[Network]) -> list[Network]:

@@ -1,0 +1,428 @@
+"""Floor 1. The proof that only announced traffic of suspended companies can be refused.
+
+Rules of this room:
+
+1. Nothing is believed because of its name. Every path from a base chain to a refusal is walked, and what is left of
+   address x protocol x port at its end is what the path can refuse.
+2. A refusal needs two ends: a member end (the packet's address is in a set of customers) and, opposite to it, a service
+   end. The service end must lie within one announced, suspendable service, and touch neither another service, nor
+   anything protected, nor any site's own network. So no packet between two addresses of customers' sites can be refused.
+3. A set belongs to the service whose traffic reaches it. Elements are checked against that, right before the kernel.
+4. Rules that let packets through early are ignored: they can only make less be refused.
+"""
+
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from itertools import accumulate
+from typing import NamedTuple, TypeVar
+
+from agent.errors import ProofFailed
+from agent.model import L4, Company, Family, Network, Selector, Service
+from agent.rules import (
+    Chain,
+    DispatchFamily,
+    Element,
+    LookupService,
+    MemberSet,
+    Refuse,
+    RefuseMembers,
+    Rule,
+    ServiceEntry,
+    ServiceMap,
+    Side,
+    Structure,
+)
+from agent.ruleset import ALL_PORTS, REFUSE, key_bytes, read_key
+
+#: The kernel follows at most this many jumps.
+MAX_DEPTH = 16
+
+_T = TypeVar("_T")
+_TCP, _UDP = 6, 17
+_FAMILIES: tuple[Family, ...] = (4, 6)
+_Span = tuple[int, int]
+_ALL_PROTOCOLS: _Span = (0, 255)
+_PROTOCOLS: dict[L4, _Span] = {L4.TCP: (_TCP, _TCP), L4.UDP: (_UDP, _UDP), L4.ANY: _ALL_PROTOCOLS}
+_ADDRESSES: dict[Family, _Span] = {4: (0, 2**32 - 1), 6: (0, 2**128 - 1)}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Owner:
+    """The service whose traffic, and nobody else's, reaches a member set."""
+
+    service: str
+    members: MemberSet
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Proven:
+    """What a structure that passed the proof guarantees: who owns each member set, by set name."""
+
+    owners: Mapping[str, Owner]
+
+
+class _End(NamedTuple):
+    """What one end of a packet can be. Spans include both bounds; addresses are numbers of the family."""
+
+    family: Family
+    protocol: _Span
+    address: _Span
+    ports: _Span
+
+
+class _Box(NamedTuple):
+    """Packets that reach a rule: what is still possible for each field, and the member set they were found in."""
+
+    hook: str
+    family: Family
+    protocol: _Span
+    source: _Span
+    source_ports: _Span
+    destination: _Span
+    destination_ports: _Span
+    set: str | None
+    side: Side | None
+
+    @property
+    def service_end(self) -> _End:
+        """The end that is not the customer's."""
+        if self.side is Side.SOURCE:
+            return _End(self.family, self.protocol, self.destination, self.destination_ports)
+        return _End(self.family, self.protocol, self.source, self.source_ports)
+
+
+class _Claim(NamedTuple):
+    """Traffic that somebody claims: `owner` is the id of a suspendable service, None for what may never be hit."""
+
+    end: _End
+    name: str
+    owner: str | None
+
+
+def prove(
+    structure: Structure,
+    protected: Iterable[tuple[str, Selector]],
+    local: Iterable[tuple[str, Network]],
+    services: Mapping[str, Service],
+) -> Proven:
+    """Show that `structure` can refuse nothing but traffic between set members and one announced service per set.
+
+    Args:
+        structure: the compiled ruleset, as it will be loaded.
+        protected: selectors that may never be hit, each with a name for messages. Services of the classes L, D, E, P, R
+            in `services` are protected anyway.
+        local: every site's own networks, each with the site's id; read once, so an iterator over a database will do.
+        services: the catalogue that was announced, by id.
+
+    Raises:
+        ProofFailed: with one packet that could be refused and must not.
+    """
+    claims = _index(_claims(protected, services))
+    sets = {members.name: members for members in structure.sets}
+    owners: dict[str, Owner] = {}
+    ends: dict[_End, str] = {}
+    for box in _refused(structure):
+        end = box.service_end
+        if box.set is None:
+            raise ProofFailed(what="traffic is refused whoever sends it", witness=_packet(box, end))
+        if box.hook == "input" and not _is_named_host(end):
+            raise ProofFailed(
+                what="at the gateway itself only single hosts with named ports may be refused", witness=_packet(box, end)
+            )
+        if end not in ends:
+            ends[end] = _owner(box, end, claims)
+        owner = owners.setdefault(box.set, Owner(service=ends[end], members=sets[box.set]))
+        if owner.service != ends[end]:
+            raise ProofFailed(
+                what=f"set {box.set} is reached by traffic of {owner.service} and of {ends[end]}", witness=_packet(box, end)
+            )
+    _prove_local(ends, local)
+    return Proven(owners=owners)
+
+
+def prove_members(elements: Sequence[Element], company: Company, services: Collection[str], proven: Proven) -> None:
+    """The last check before the kernel: may these elements be added for this company and its living measure?
+
+    Args:
+        elements: what is to be added, all for `company`.
+        company: the debtor.
+        services: ids of the services that the living measure names.
+        proven: what `prove` gave for the structure that is loaded.
+
+    Raises:
+        ProofFailed: an element is not at an attachment of the company, or its service is not in the measure, not
+            subscribed to at that site, or of a class that is never cut; or it would stay for ever.
+    """
+    places: dict[tuple[int, int, bool, bytes], list[str]] = {}
+    for site, attachment in company.attachments():
+        prefix, interface = attachment.prefix, attachment.interface
+        place = (prefix.version, prefix.prefixlen, interface is not None, key_bytes(prefix, interface))
+        places.setdefault(place, []).append(site.id)
+    for element in elements:
+        owner = proven.owners.get(element.set)
+        if owner is None:
+            raise ProofFailed(what=f"no service owns set {element.set}", witness=f"key {element.key.hex()}")
+        members, service = owner.members, owner.service
+        sites = places.get((members.family, members.prefixlen, members.interface, element.key))
+        subscription = company.subscription(service)
+        if sites is None:
+            fault = f"is no attachment of company {company.id}"
+        elif service not in services:
+            fault = f"would lose {service}, which the measure does not name"
+        elif subscription is None or (subscription.class_ is not None and not subscription.class_.suspendable):
+            fault = f"would lose {service}, which company {company.id} has in no class that may be suspended"
+        elif subscription.sites and not any(site in subscription.sites for site in sites):
+            fault = f"would lose {service}, which is not subscribed to for that site"
+        elif element.timeout_ms <= 0:
+            fault = f"would lose {service} without an end of the lease"
+        else:
+            continue
+        raise ProofFailed(what=f"an element of {element.set} {fault}", witness=_member_text(members, element.key))
+
+
+# --- paths ------------------------------------------------------------------------------------------------------------
+
+
+class _Named(NamedTuple):
+    """The parts of a structure by name."""
+
+    chains: Mapping[str, Chain]
+    maps: Mapping[str, ServiceMap]
+    sets: Mapping[str, MemberSet]
+
+
+def _refused(structure: Structure) -> Iterator[_Box]:
+    """Every box of packets that reaches a refusal, on every path from the base chains."""
+    named = _Named(
+        {chain.name: chain for chain in structure.chains},
+        {services.name: services for services in structure.maps},
+        {members.name: members for members in structure.sets},
+    )
+    given = len(structure.chains), len(structure.maps) + len(structure.sets)
+    if given != (len(named.chains), len({*named.maps, *named.sets})):  # sets and maps share one space of names
+        raise ProofFailed(what="a name is given twice in the ruleset", witness="any packet")
+    for chain in structure.chains:
+        if chain.hook is not None:
+            for family in _FAMILIES:
+                yield from _walk(named, chain.name, _everything(chain.hook, family), 0)
+
+
+def _walk(named: _Named, name: str, box: _Box, depth: int) -> Iterator[_Box]:
+    """What of `box` is refused by chain `name` and all it leads to."""
+    if depth > MAX_DEPTH:
+        raise ProofFailed(what=f"chain {name} is reached over more than {MAX_DEPTH} others", witness="any packet")
+    for rule in _known(named.chains, name).rules:
+        if isinstance(rule, Refuse):
+            protocol = _overlap(box.protocol, (_TCP, _TCP)) if rule.tcp else box.protocol
+            if protocol is not None:
+                yield box._replace(protocol=protocol)
+        for chain, inner in _followed(named, rule, box):
+            yield from _walk(named, chain, inner, depth + 1)
+
+
+def _followed(named: _Named, rule: Rule, box: _Box) -> Iterator[tuple[str, _Box]]:
+    """The chains that `rule` sends a part of `box` to."""
+    match rule:
+        case DispatchFamily() if rule.family == box.family:
+            yield rule.chain, box
+        case LookupService() if rule.family == box.family:
+            for entry in _known(named.maps, rule.map).entries:
+                hit = _matched(box, entry, rule.side)
+                if hit is not None:
+                    yield entry.chain, hit
+        case RefuseMembers() if _known(named.sets, rule.set).family == box.family:
+            yield REFUSE, box._replace(set=rule.set, side=rule.side)
+        case _:
+            pass  # another family, or a rule that lets packets through (rule 4 of this room)
+
+
+def _known(things: Mapping[str, _T], name: str) -> _T:
+    if name not in things:
+        raise ProofFailed(what=f"the ruleset refers to {name}, which it does not have", witness="any packet")
+    return things[name]
+
+
+def _everything(hook: str, family: Family) -> _Box:
+    every = _ADDRESSES[family]
+    return _Box(hook, family, _ALL_PROTOCOLS, every, ALL_PORTS, every, ALL_PORTS, None, None)
+
+
+def _matched(box: _Box, entry: ServiceEntry, side: Side) -> _Box | None:
+    """The part of `box` whose `side` matches a map entry."""
+    if entry.prefix.version != box.family:
+        return None
+    addresses, ports = (box.source, box.source_ports) if side is Side.SOURCE else (box.destination, box.destination_ports)
+    protocol = _overlap(box.protocol, _PROTOCOLS[entry.protocol])
+    address = _overlap(addresses, _addresses(entry.prefix))
+    span = _overlap(ports, entry.ports)
+    if protocol is None or address is None or span is None:
+        return None
+    if side is Side.SOURCE:
+        return box._replace(protocol=protocol, source=address, source_ports=span)
+    return box._replace(protocol=protocol, destination=address, destination_ports=span)
+
+
+def _overlap(one: _Span, other: _Span) -> _Span | None:
+    low, high = max(one[0], other[0]), min(one[1], other[1])
+    return (low, high) if low <= high else None
+
+
+def _addresses(prefix: Network) -> _Span:
+    low = int(prefix.network_address)
+    return low, low | (1 << prefix.max_prefixlen - prefix.prefixlen) - 1
+
+
+# --- service ends -----------------------------------------------------------------------------------------------------
+
+
+def _claims(protected: Iterable[tuple[str, Selector]], services: Mapping[str, Service]) -> Iterator[_Claim]:
+    for name, selector in protected:
+        yield from _claim(name, selector, None)
+    for service in services.values():
+        for selector in service.selectors:
+            yield from _claim(service.id, selector, service.id if service.class_.suspendable else None)
+
+
+def _claim(name: str, selector: Selector, owner: str | None) -> Iterator[_Claim]:
+    family: Family = 4 if selector.prefix.version == 4 else 6
+    for ports in selector.ports or (ALL_PORTS,):
+        yield _Claim(_End(family, _PROTOCOLS[selector.protocol], _addresses(selector.prefix), ports), name, owner)
+
+
+class _Index(NamedTuple):
+    """Claims of one family by lowest address, with the highest address seen up to each, to know where to stop."""
+
+    claims: list[_Claim]
+    lows: list[int]
+    highest: list[int]
+
+
+def _index(claims: Iterable[_Claim]) -> Mapping[Family, _Index]:
+    listed = sorted(claims, key=lambda claim: claim.end.address)
+    indexes: dict[Family, _Index] = {}
+    for family in _FAMILIES:
+        mine = [claim for claim in listed if claim.end.family == family]
+        lows = [claim.end.address[0] for claim in mine]
+        indexes[family] = _Index(mine, lows, list(accumulate((claim.end.address[1] for claim in mine), max)))
+    return indexes
+
+
+def _touching(end: _End, indexes: Mapping[Family, _Index]) -> Iterator[_Claim]:
+    """Every claim that has a packet in common with `end`."""
+    index = indexes[end.family]
+    position = bisect_right(index.lows, end.address[1]) - 1
+    while position >= 0 and index.highest[position] >= end.address[0]:
+        claim = index.claims[position]
+        if _common(claim.end, end) is not None:
+            yield claim
+        position -= 1
+
+
+def _common(one: _End, other: _End) -> _End | None:
+    address = _overlap(one.address, other.address)
+    protocol = _overlap(one.protocol, other.protocol)
+    ports = _overlap(one.ports, other.ports)
+    return _End(other.family, protocol, address, ports) if address and protocol and ports else None
+
+
+def _owner(box: _Box, end: _End, claims: Mapping[Family, _Index]) -> str:
+    """The one service that announced all of `end`."""
+    touched = list(_touching(end, claims))
+    protected = next((claim for claim in touched if claim.owner is None), None)
+    if protected is not None:
+        raise ProofFailed(
+            what=f"traffic of {protected.name}, which may never be hit, could be refused",
+            witness=_packet(box, _common(protected.end, end)),
+        )
+    names = sorted({claim.name for claim in touched})
+    if len(names) > 1:
+        other = next(claim for claim in touched if claim.name == names[1])
+        raise ProofFailed(
+            what=f"services {names[0]} and {names[1]} share an address and port and can not be told apart",
+            witness=_packet(box, _common(other.end, end)),
+        )
+    around = [
+        claim.end for claim in touched if _contains(claim.end.address, end.address) and _contains(claim.end.protocol, end.protocol)
+    ]
+    open_from = end.ports[0]
+    for low, high in sorted(claimed.ports for claimed in around):
+        if low <= open_from:
+            open_from = max(open_from, high + 1)
+    if open_from <= end.ports[1]:
+        raise ProofFailed(
+            what="traffic that no service announced could be refused",
+            witness=_packet(box, end._replace(ports=(open_from, end.ports[1]))),
+        )
+    return names[0]
+
+
+def _contains(outer: _Span, inner: _Span) -> bool:
+    return outer[0] <= inner[0] and inner[1] <= outer[1]
+
+
+def _is_named_host(end: _End) -> bool:
+    one_host = end.address[0] == end.address[1]
+    return one_host and end.protocol in ((_TCP, _TCP), (_UDP, _UDP)) and end.ports != ALL_PORTS
+
+
+def _prove_local(ends: Mapping[_End, str], local: Iterable[tuple[str, Network]]) -> None:
+    """No service end may lie in a site's own network: then no packet within a site, or between sites, has one."""
+    spans = {family: _united(end.address for end in ends if end.family == family) for family in _FAMILIES}
+    lows = {family: [low for low, _ in spans[family]] for family in _FAMILIES}
+    for site, network in local:
+        family: Family = 4 if network.version == 4 else 6
+        low, high = _addresses(network)
+        position = bisect_right(lows[family], high) - 1
+        if position >= 0 and spans[family][position][1] >= low:
+            end, service = next((e, s) for e, s in ends.items() if e.family == family and _overlap(e.address, (low, high)))
+            address = max(low, end.address[0])
+            raise ProofFailed(
+                what=f"service {service} reaches into {network}, the own network of site {site}",
+                witness=f"a {_protocol(end)} packet within the site to or from {_where(family, address)}{_port(end)}",
+            )
+
+
+def _united(spans: Iterable[_Span]) -> list[_Span]:
+    """The same numbers as ordered spans that do not overlap."""
+    united: list[_Span] = []
+    for low, high in sorted(spans):
+        if united and low <= united[-1][1]:
+            united[-1] = (united[-1][0], max(high, united[-1][1]))
+        else:
+            united.append((low, high))
+    return united
+
+
+# --- words ------------------------------------------------------------------------------------------------------------
+
+
+def _packet(box: _Box, end: _End | None) -> str:
+    """One packet of `box` whose service end is in `end`, in words."""
+    end = end or box.service_end
+    who = f"a member of {box.set}" if box.set else "anybody"
+    towards = "from" if box.side is Side.DESTINATION else "to"
+    where = _where(end.family, end.address[0])
+    return f"at {box.hook}, a {_protocol(end)} packet of {who} {towards} {where}{_port(end)}"
+
+
+def _where(family: Family, address: int) -> str:
+    return str(IPv4Address(address) if family == 4 else IPv6Address(address))
+
+
+def _protocol(end: _End) -> str:
+    low, high = end.protocol
+    return {_TCP: "tcp", _UDP: "udp"}.get(low, f"protocol {low}") if low == high else "any-protocol"
+
+
+def _port(end: _End) -> str:
+    return "" if end.ports == ALL_PORTS else f" port {end.ports[0]}"
+
+
+def _member_text(members: MemberSet, key: bytes) -> str:
+    try:
+        interface, network = read_key(members, key)
+    except ValueError:
+        return f"key {key.hex()}"
+    return f"{network} on {interface}" if interface else str(network)
