@@ -41,7 +41,10 @@ class MemberSet:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ServiceEntry:
-    """One selector of a suspendable service in a map: address(es) . protocol . port(s) -> jump `chain`."""
+    """One selector of a suspendable service in a map: address(es) . protocol . port(s) -> goto `chain`.
+
+    Goto, not jump: a packet belongs to one service at most, so nothing is left to look up after its chain.
+    """
 
     prefix: Network
     protocol: L4
