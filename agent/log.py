@@ -1,0 +1,126 @@
+"""Floor 2. How the program writes its log: one line per record on stderr, fields as key=value.
+
+1. Rooms that log use the standard `logging` and give fields through `extra=fields(company="za", seq=12)`.
+2. Under journald a line starts with its priority (`<4>`) and has no time, since the journal adds both; otherwise it
+   starts with the time in UTC.
+3. A line is a line: control characters in messages and values are escaped, so that text from outside can not forge one.
+4. Values are plain things only (text, numbers, times, addresses, paths). Anything else, above all bytes and secrets, is
+   written as `***`. So a secret passed by mistake does not come out, whatever its `repr` does.
+"""
+
+import json
+import logging
+import os
+import re
+import sys
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from enum import Enum
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from pathlib import PurePath
+from typing import Any, TextIO
+
+HIDDEN = "***"
+
+_PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (logging.DEBUG, 7))
+_PLAIN = (str, int, float, Decimal, date, timedelta, PurePath, IPv4Address, IPv4Network, IPv6Address, IPv6Network)
+_BARE = re.compile(r"^[^\s\"=\\]+$")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def fields(**values: Any) -> dict[str, Any]:
+    """Fields of a log record, for the `extra` argument: `log.warning("held", extra=fields(company="za"))`."""
+    return {"fields": values}
+
+
+def setup(level: str = "info", *, stream: TextIO | None = None, environment: Mapping[str, str] = os.environ) -> None:
+    """Send the log of the whole program to `stream` (stderr); replaces what was set up before.
+
+    Args:
+        level: `debug`, `info`, `warning` or `error`.
+        stream: where to.
+        environment: `JOURNAL_STREAM` says whether the stream is the journal.
+
+    Raises:
+        ValueError: no such level.
+    """
+    target = sys.stderr if stream is None else stream
+    handler = logging.StreamHandler(target)
+    handler.setFormatter(Formatter(journal=is_journal(target, environment)))
+    handler.addFilter(hide)
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(level.upper())
+
+
+def is_journal(stream: TextIO, environment: Mapping[str, str]) -> bool:
+    """Whether `stream` leads to journald.
+
+    The variable is inherited by children whose stderr goes elsewhere, so the device and inode it names are compared.
+    """
+    try:
+        status = os.fstat(stream.fileno())
+    except (OSError, ValueError, AttributeError):
+        return False
+    return environment.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+
+
+def hide(record: logging.LogRecord) -> bool:
+    """A filter for handlers: replaces every argument and field that is not a plain value by `***`; lets all pass."""
+    if isinstance(record.args, Mapping):
+        record.args = {name: plain(value) for name, value in record.args.items()}
+    elif record.args:
+        record.args = tuple(plain(value) for value in record.args)
+    if found := getattr(record, "fields", None):
+        record.fields = {name: plain(value) for name, value in found.items()}
+    return True
+
+
+def plain(value: Any) -> Any:
+    """`value` if it may be written: plain, a list of plain values or an error of ours; otherwise `***`."""
+    if isinstance(value, Enum):
+        return plain(value.value)
+    if value is None or type(value) in _PLAIN or isinstance(value, bool | datetime | PurePath):
+        return value
+    if isinstance(value, list | tuple | set | frozenset):
+        return ", ".join(str(plain(item)) for item in value)
+    if isinstance(value, BaseException):
+        return f"{type(value).__name__}: {value}"
+    return HIDDEN
+
+
+class Formatter(logging.Formatter):
+    """One record, one line (a traceback: one line each, marked with a bar)."""
+
+    def __init__(self, *, journal: bool) -> None:
+        super().__init__()
+        self._journal = journal
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, without its end."""
+        room = record.name.removeprefix("agent.")
+        text = f"{room}: {_escape(record.getMessage())}"
+        for name, value in getattr(record, "fields", {}).items():
+            text += f" {name}={_value(value)}"
+        if self._journal:
+            start = f"<{next((number for level, number in _PRIORITIES if record.levelno >= level), 7)}>"
+        else:
+            time = datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3]
+            start = f"{time}Z {record.levelname:<7} "
+        lines = [start + text]
+        if record.exc_info:
+            trace = self.formatException(record.exc_info)
+            lines += [f"{start}  | {_escape(line)}" for line in trace.splitlines()]
+        return "\n".join(lines)
+
+
+def _escape(text: str) -> str:
+    return _CONTROL.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
+
+
+def _value(value: Any) -> str:
+    text = value.isoformat() if isinstance(value, date) else f"{value:g}" if isinstance(value, float) else str(value)
+    return text if _BARE.match(text) and not _CONTROL.search(text) else _escape(json.dumps(text, ensure_ascii=False))

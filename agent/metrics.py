@@ -1,0 +1,179 @@
+"""Floor 2. What the two long-lived roles count and measure, for Prometheus.
+
+1. Each role makes its own registry; nothing is global, so that two of them can live in one process.
+2. Label values are constants of this program, with one exception: the name of a billing source comes from outside, and is
+   used only when it is one of the configured ones; any other is counted as `unknown`. So nobody can make series grow.
+3. A scrape reads numbers that are here already. It never asks the kernel or the ledger for anything.
+4. Times are in seconds; points in time are UNIX seconds and are passed in.
+"""
+
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, generate_latest
+
+#: What becomes of the kernel: the values of `kind` in `ecluse_changes_total`.
+CHANGES = ("suspend", "restore", "renew", "repair")
+
+#: The label of every source that is not configured.
+UNKNOWN = "unknown"
+
+_MILLISECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 30.0)
+
+
+class EnforcerMetrics:
+    """Figures of the role that decides and holds the firewall.
+
+    Args:
+        sources: names of the configured billing sources.
+        version: of this program.
+    """
+
+    def __init__(self, *, sources: Iterable[str] = (), version: str = "") -> None:
+        registry = CollectorRegistry()
+        self.registry = registry
+        self._sources = frozenset(sources)
+        self._companies = Gauge(
+            "ecluse_suspended_companies", "Companies with a measure: wanted, in the kernel", ["state"], registry=registry
+        )
+        self._attachments = Gauge(
+            "ecluse_suspended_attachments", "Set elements that suspend: wanted, in the kernel", ["state"], registry=registry
+        )
+        self._changes = Counter("ecluse_changes", "Changes made in the kernel", ["kind"], registry=registry)
+        self._repairs = Counter("ecluse_repairs", "Rules or elements of ours put right", ["cause"], registry=registry)
+        self._failures = Counter("ecluse_failures", "Things that failed and are tried again", ["kind"], registry=registry)
+        self._restore = Histogram(
+            "ecluse_payment_to_restore_seconds",
+            "From the receipt of a fact that restores to the kernel's confirmation",
+            buckets=_MILLISECONDS,
+            registry=registry,
+        )
+        self._webhooks = Counter(
+            "ecluse_webhooks", "Webhooks by source and what became of them", ["source", "outcome"], registry=registry
+        )
+        self._skew = Gauge(
+            "ecluse_webhook_clock_skew_seconds", "Our clock minus the source's, at its last webhook", ["source"], registry=registry
+        )
+        self._last_good = Gauge(
+            "ecluse_last_good_cycle_timestamp_seconds", "When kernel and decisions last agreed", registry=registry
+        )
+        self._cycle = Histogram("ecluse_cycle_seconds", "Time one reconcile cycle takes", buckets=_MILLISECONDS, registry=registry)
+        self._policy_valid = Gauge("ecluse_policy_valid", "1 when the policies on disk are the ones in force", registry=registry)
+        self._policy_loaded = Gauge(
+            "ecluse_policy_loaded_timestamp_seconds", "When the policies in force were loaded", registry=registry
+        )
+        self._sequence = Gauge("ecluse_ledger_sequence", "Number of the ledger's last row", registry=registry)
+        self._writable = Gauge("ecluse_ledger_writable", "1 when the ledger can commit", registry=registry)
+        self._paused = Gauge("ecluse_paused", "1 when a person stopped all new suspensions", registry=registry)
+        self._ceiling = Info("ecluse_mode_ceiling", "How far the host may go by itself", registry=registry)
+        Info("ecluse_build", "Which version runs", registry=registry).info({"version": version})
+        ProcessCollector(namespace="ecluse_enforce", registry=registry)
+        # A series that only appears with its first event hides that event from rate().
+        for kind in CHANGES:
+            self._changes.labels(kind)
+
+    def know(self, sources: Iterable[str]) -> None:
+        """Take the names of the billing sources configured now (after a reload)."""
+        self._sources = frozenset(sources)
+
+    def companies(self, *, desired: int, actual: int) -> None:
+        """How many companies have a measure, as decided and as found in the kernel."""
+        self._companies.labels("desired").set(desired)
+        self._companies.labels("actual").set(actual)
+
+    def attachments(self, *, desired: int, actual: int) -> None:
+        """How many set elements suspend somebody, as decided and as found in the kernel."""
+        self._attachments.labels("desired").set(desired)
+        self._attachments.labels("actual").set(actual)
+
+    def changed(self, kind: str, count: int = 1) -> None:
+        """`count` changes were made; `kind` is one of `CHANGES`."""
+        if kind not in CHANGES:
+            raise ValueError(f"{kind!r} is no kind of change; one of {', '.join(CHANGES)}")
+        self._changes.labels(kind).inc(count)
+
+    def repaired(self, cause: str, count: int = 1) -> None:
+        """`count` things of ours were put right; `cause` is a constant of the caller, such as `flush`."""
+        self._repairs.labels(cause).inc(count)
+
+    def failed(self, kind: str) -> None:
+        """Something failed; `kind` is a constant of the caller, such as `kernel`."""
+        self._failures.labels(kind).inc()
+
+    def restored(self, seconds: float) -> None:
+        """From the receipt of the fact that restores until the kernel confirmed, in seconds."""
+        self._restore.observe(seconds)
+
+    def webhook(self, source: str, outcome: str) -> None:
+        """A webhook was answered; `outcome` is a constant of the caller, such as `accepted` or `bad_signature`."""
+        self._webhooks.labels(self._source(source), outcome).inc()
+
+    def clock_skew(self, source: str, seconds: float) -> None:
+        """Our clock minus the time an authentic webhook states."""
+        self._skew.labels(self._source(source)).set(seconds)
+
+    def cycle(self, seconds: float, *, good_at: float | None) -> None:
+        """A cycle took so long; `good_at` (UNIX seconds) when it ended with the kernel as decided, else None."""
+        self._cycle.observe(seconds)
+        if good_at is not None:
+            self._last_good.set(good_at)
+
+    def policy(self, *, valid: bool, loaded_at: float | None = None) -> None:
+        """Whether the policies on disk are in force, and since when (UNIX seconds) the ones in force are."""
+        self._policy_valid.set(valid)
+        if loaded_at is not None:
+            self._policy_loaded.set(loaded_at)
+
+    def ledger(self, *, sequence: int, writable: bool) -> None:
+        """Where the ledger stands."""
+        self._sequence.set(sequence)
+        self._writable.set(writable)
+
+    def paused(self, *, paused: bool) -> None:
+        """Whether a person stopped all new suspensions."""
+        self._paused.set(paused)
+
+    def ceiling(self, mode: str) -> None:
+        """The host's own ceiling: observe, approve or auto."""
+        self._ceiling.info({"mode": mode})
+
+    def _source(self, name: str) -> str:
+        return name if name in self._sources else UNKNOWN
+
+
+class ServeMetrics:
+    """Figures of the role that listens.
+
+    Args:
+        sources: names of billing sources that exist; `know` adds others.
+    """
+
+    def __init__(self, *, sources: Iterable[str] = ()) -> None:
+        registry = CollectorRegistry()
+        self.registry = registry
+        self._sources = frozenset(sources)
+        self._requests = Counter(
+            "ecluse_serve_requests", "Webhook requests by source and status", ["source", "status"], registry=registry
+        )
+        self._seconds = Histogram(
+            "ecluse_serve_request_seconds", "From the first byte to the answer", buckets=_MILLISECONDS, registry=registry
+        )
+        self._up = Gauge("ecluse_enforcer_up", "1 when the enforcer answered last time", registry=registry)
+        ProcessCollector(namespace="ecluse_serve", registry=registry)
+
+    def know(self, sources: Iterable[str]) -> None:
+        """Take the names of the sources that exist, as the enforcer tells them; never a name from a request."""
+        self._sources = frozenset(sources)
+
+    def answered(self, source: str, status: int, seconds: float) -> None:
+        """A request was answered with an HTTP status after so many seconds."""
+        self._requests.labels(source if source in self._sources else UNKNOWN, str(status)).inc()
+        self._seconds.observe(seconds)
+
+    def enforcer(self, *, up: bool) -> None:
+        """Whether the enforcer answered."""
+        self._up.set(up)
+
+
+def exposition(registry: CollectorRegistry) -> bytes:
+    """The registry as Prometheus reads it (text format)."""
+    return generate_latest(registry)
