@@ -20,13 +20,15 @@ class EcluseError(Exception):
 class Problem:
     """One thing wrong in a file a person wrote: where, what, and how to mend it.
 
-    `file` is the path as the person gave it, `line` counts from 1 (0: the file as a whole).
+    `file` is the path as the person gave it, `line` counts from 1 (0: the file as a whole). `code` is the kind of
+    problem for programs (`HOST_BITS`, `DEPENDENCY_HIT`).
     """
 
     file: str
     line: int
     what: str
     mend: str
+    code: str = ""
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file

@@ -1,0 +1,107 @@
+"""Floor 1. The inventory of a small set, all in memory: for simulation, for tests, and to compare the stored one with.
+
+Rule of this room: it answers exactly like the stored inventory; it only holds everything at once.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Protocol
+
+from agent.model import Company, Network, Policy, Selector, Service, Shape
+from agent.policy.checks import effective_class
+
+
+class _Set(Protocol):
+    @property
+    def services(self) -> Mapping[str, Service]: ...
+    @property
+    def policies(self) -> Mapping[str, Policy]: ...
+    @property
+    def companies(self) -> Mapping[str, Company]: ...
+    @property
+    def digest(self) -> str: ...
+
+
+class MemoryInventory:
+    """`model.Inventory` over a loaded set."""
+
+    def __init__(self, loaded: _Set) -> None:
+        self._loaded = loaded
+        self._shapes = frozenset(
+            shape for company in loaded.companies.values() for shape in company_shapes(company, loaded.services)
+        )
+        self._billing = {
+            (source, customer): company.id
+            for company in loaded.companies.values()
+            for source, customer in company.billing_ids.items()
+        }
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the files it was made from."""
+        return self._loaded.digest
+
+    @property
+    def services(self) -> Mapping[str, Service]:
+        """Every service by id."""
+        return self._loaded.services
+
+    @property
+    def policies(self) -> Mapping[str, Policy]:
+        """Every policy by id."""
+        return self._loaded.policies
+
+    @property
+    def shapes(self) -> frozenset[Shape]:
+        """The set kinds that the attachments and subscriptions of all companies need."""
+        return self._shapes
+
+    def company(self, company_id: str) -> Company | None:
+        """One company, or None."""
+        return self._loaded.companies.get(company_id)
+
+    def companies(self) -> Iterator[Company]:
+        """All companies, ordered by id."""
+        for _, company in sorted(self._loaded.companies.items()):
+            yield company
+
+    def by_billing_id(self, source: str, customer_id: str) -> str | None:
+        """The company that billing source `source` calls `customer_id`."""
+        return self._billing.get((source, customer_id))
+
+    def local_networks(self) -> Iterator[tuple[str, Network]]:
+        """Every attachment's prefix with its site (`company/site`), for the proof."""
+        for company in self.companies():
+            for site, attachment in company.attachments():
+                yield f"{company.id}/{site.id}", attachment.prefix
+
+    def protected_selectors(self) -> Iterator[tuple[str, Selector]]:
+        """Every selector of a service that is never cut, with the service's id, for the proof."""
+        return protected_selectors(self.services)
+
+
+def protected_selectors(services: Mapping[str, Service]) -> Iterator[tuple[str, Selector]]:
+    """Every selector of a service that is never cut, with the service's id."""
+    for service in services.values():
+        if not service.class_.suspendable:
+            for selector in service.selectors:
+                yield service.id, selector
+
+
+def company_shapes(company: Company, services: Mapping[str, Service]) -> Iterator[Shape]:
+    """The set kinds that suspending everything suspendable of one company would need.
+
+    Every attachment counts, also one that is not valid yet: a day's change must not change the structure.
+    """
+    for subscription in company.subscriptions:
+        service = services.get(subscription.service)
+        if service is None or not effective_class(service, subscription).suspendable:
+            continue
+        for site, attachment in company.attachments():
+            if not subscription.sites or site.id in subscription.sites:
+                prefix = attachment.prefix
+                yield Shape(
+                    service=service.id,
+                    family=4 if prefix.version == 4 else 6,
+                    prefixlen=prefix.prefixlen,
+                    interface=attachment.interface is not None,
+                )

@@ -1,0 +1,56 @@
+"""Floor 1. The `services:` part of a file: what the provider delivers.
+
+Rules of this room:
+
+1. A service without a class is a dependency (D): unclassified means never cut.
+2. A suspendable service names its packets exactly: at least one selector, a protocol each, ports only with TCP or UDP.
+"""
+
+from itertools import pairwise
+
+from agent.model import L4, Selector, Service, ServiceClass
+from agent.policy import kinds
+from agent.policy.checks import Place, Written
+from agent.policy.nodes import Table
+from agent.policy.problems import Code
+
+
+def read_service(service_id: str, table: Table) -> Written | None:
+    """One service with the places of its selectors, or None after a problem."""
+    class_ = table.may("class", kinds.choice(ServiceClass), ServiceClass.DEPENDENCY)
+    name_fr = table.may("name_fr", kinds.words, "")
+    name_en = table.may("name_en", kinds.words, "")
+    groups = table.each("selectors", _read_selectors)
+    if table.sound and class_.suspendable and not groups:
+        mend = "Add `selectors:`, or give the service a class that is never cut (D, E, P, R, L)."
+        table.report(table.line, Code.NO_SELECTOR, f"class {class_} without a selector: nothing could be suspended", mend)
+    if not table.done():
+        return None
+    pairs = [(selector, place) for group in groups for selector, place in group]
+    service = Service(
+        id=service_id, class_=class_, selectors=tuple(selector for selector, _ in pairs), name_fr=name_fr, name_en=name_en
+    )
+    return Written(service=service, place=Place(table.file, table.line), selectors=tuple(place for _, place in pairs))
+
+
+def _read_selectors(table: Table) -> tuple[tuple[Selector, Place], ...]:
+    """One item of `selectors:`: every prefix of it with the same protocol and ports."""
+    prefixes = table.many("prefixes", kinds.prefix)
+    protocol = table.need("protocol", kinds.choice(L4))
+    ports = table.many("ports", kinds.ports)
+    if not prefixes and table.sound:
+        table.report(table.line, Code.MISSING, "prefixes is missing", "Add `prefixes: [192.0.2.10/32, ...]`.")
+    if table.sound and protocol is L4.ANY and ports:
+        table.report(
+            table.line_of("ports"),
+            Code.BAD_PORTS,
+            "ports with protocol any",
+            "Leave ports out, or write protocol: tcp or udp.",
+            key="ports",
+        )
+    if table.sound and any(after[0] <= before[1] for before, after in pairwise(sorted(ports))):
+        table.report(table.line_of("ports"), Code.BAD_PORTS, "two ranges share a port", "Write each port once.", key="ports")
+    if not table.done():
+        return ()
+    place = Place(table.file, table.line)
+    return tuple((Selector(prefix=prefix, protocol=protocol, ports=tuple(sorted(ports))), place) for prefix in prefixes)
