@@ -20,6 +20,9 @@ _APPLICATION = 0x65434C55
 _VERSION = 1
 _BUSY_SECONDS = 2.0
 _CACHE_KB = 16_000  # the indexes of 100 000 companies
+#: What SQLite raises. The second, because Python fails to decode a message that quotes a damaged file.
+SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+
 _WAL_LIMIT = 64 * 2**20  # a log that once grew large gives its room back
 
 _SCHEMA = """
@@ -124,7 +127,7 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
         _prepare(db, path, read_only=read_only)
     except OSError as error:
         raise LedgerUnwritable(f"{path}: {error.strerror}. The enforcer's user must be able to read and write it.") from error
-    except sqlite3.DatabaseError as error:
+    except SQLITE_ERRORS as error:
         if db is not None:
             db.close()
         if isinstance(error, sqlite3.OperationalError):

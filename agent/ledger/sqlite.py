@@ -25,7 +25,7 @@ from agent.case import EMPTY_RECORD, Record, fold
 from agent.errors import EventError, LedgerCorrupt, LedgerUnwritable
 from agent.event import HOST, Event, canonical, instant, parse_instant
 from agent.ledger import GENESIS, Counts, InForce, Row, Settled
-from agent.ledger.schema import connect, own
+from agent.ledger.schema import SQLITE_ERRORS, connect, own
 
 _PAGE = 500
 
@@ -303,7 +303,7 @@ class Ledger:
                 self._db.execute("BEGIN IMMEDIATE")
                 yield
                 self._db.execute("COMMIT")
-            except sqlite3.Error as error:
+            except SQLITE_ERRORS as error:
                 raise LedgerUnwritable(f"{self._path}: {error}. Nothing was kept; see to the disk, then try again.") from error
             finally:
                 if self._db.in_transaction:
@@ -315,7 +315,7 @@ class Ledger:
         with self._mutex:
             try:
                 yield
-            except sqlite3.Error as error:
+            except SQLITE_ERRORS as error:
                 raise LedgerCorrupt(seq=0, what=f"{self._path} can not be read: {error}") from error
 
     def _all(self, query: str, arguments: Any) -> list[Any]:

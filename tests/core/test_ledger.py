@@ -46,15 +46,22 @@ def loaded(number: int) -> Event:
     )
 
 
-def paused(number: int) -> Event:
+def trusted(number: int) -> Event:
     return Event(
         id=f"op:{number}",
-        type="pause.set",
+        type="standing_approval.given",
         subject=HOST,
         occurred_at=START,
         received_at=START,
         source="operator:claire",
-        body={"by": "claire", "reason": "flood"},
+        body={
+            "policy": "standard",
+            "policy_digest": "d" * 64,
+            "by": "claire",
+            "reason": "yearly review",
+            "role": "approver",
+            "expires_at": "2026-12-31T00:00:00.000000Z",
+        },
     )
 
 
@@ -207,7 +214,7 @@ def test_a_record_is_the_fold_of_what_was_said_about_the_subject(ledger: Ledger)
 
 batches = st.lists(
     st.lists(st.tuples(st.integers(1, 12), st.sampled_from(["za", "zb", HOST])), max_size=5).map(
-        lambda pairs: [paused(n) if who == HOST else payment(n, who) for n, who in pairs]
+        lambda pairs: [trusted(n) if who == HOST else payment(n, who) for n, who in pairs]
     ),
     max_size=6,
 )
@@ -389,8 +396,8 @@ def test_a_fact_said_twice_or_without_bearing_on_a_decision_makes_nobody_due(led
 
 
 def test_the_host_has_a_record_and_is_never_due(ledger: Ledger) -> None:
-    ledger.append([paused(1), loaded(1)])
-    assert ledger.record(HOST) == fold(EMPTY_RECORD, paused(1))
+    ledger.append([trusted(1), loaded(1)])
+    assert ledger.record(HOST) == fold(EMPTY_RECORD, trusted(1))
     assert ledger.due(1e12, "b", 10) == []
     assert ledger.counts() == Counts(events=2, companies=0, measures=0)
 
