@@ -4,10 +4,9 @@ One function per row of the table; each looks at `Facts` and nothing else.
 """
 
 from datetime import date, timedelta
-from decimal import Decimal
 
 from agent.calendar import day_start, local_date
-from agent.gate.facts import Facts
+from agent.gate.facts import Facts, threshold
 from agent.gate.types import Kind, Outcome, Verdict
 from agent.gate.words import day_fr, moment_en, moment_fr, names, sum_en, sum_fr
 from agent.model import ServiceClass
@@ -106,19 +105,17 @@ def overdue_days(f: Facts) -> Outcome:
 
 def debt_material(f: Facts) -> Outcome:
     """G-05. The undisputed overdue principal is material (C. civ. 1219; report on ordonnance 2016-131)."""
-    fee = sum((s.monthly_fee or Decimal(0) for s in f.company.subscriptions), Decimal(0)) if f.company else Decimal(0)
-    threshold = max(f.policy.min_debt, f.policy.min_debt_months * fee)
-    owed, currency = f.owed, f.policy.currency
+    bound, owed, currency = threshold(f.company, f.policy), f.owed, f.policy.currency
     facts = tuple(fact for invoice in f.counted for fact in invoice.facts)
-    if owed < threshold:
+    if owed < bound:
         return _fail(
-            f"principal échu non contesté {sum_fr(owed, currency)}, inférieur au seuil de {sum_fr(threshold, currency)}",
-            f"undisputed overdue principal {sum_en(owed, currency)}, below the threshold of {sum_en(threshold, currency)}",
+            f"principal échu non contesté {sum_fr(owed, currency)}, inférieur au seuil de {sum_fr(bound, currency)}",
+            f"undisputed overdue principal {sum_en(owed, currency)}, below the threshold of {sum_en(bound, currency)}",
             facts,
         )
     return _pass(
-        f"principal échu non contesté {sum_fr(owed, currency)} (seuil {sum_fr(threshold, currency)})",
-        f"undisputed overdue principal {sum_en(owed, currency)} (threshold {sum_en(threshold, currency)})",
+        f"principal échu non contesté {sum_fr(owed, currency)} (seuil {sum_fr(bound, currency)})",
+        f"undisputed overdue principal {sum_en(owed, currency)} (threshold {sum_en(bound, currency)})",
         facts,
     )
 

@@ -55,6 +55,12 @@ class Facts:
         return sum((invoice.remaining for invoice in self.counted), Decimal(0))
 
 
+def threshold(company: Company | None, policy: Policy) -> Decimal:
+    """The undisputed overdue principal from which a debt is material: a fixed sum, and so many monthly fees (G-05)."""
+    fee = sum((one.monthly_fee or Decimal(0) for one in company.subscriptions), Decimal(0)) if company else Decimal(0)
+    return max(policy.min_debt, policy.min_debt_months * fee)
+
+
 def facts_of(
     *,
     case: Case,

@@ -1,0 +1,221 @@
+"""Floor 1. What was judged and decided, as plain values: for `explain`, for `simulate`, for any program that asks.
+
+Rules of this room:
+
+1. Values in, JSON-able values out: sums as strings, times as the ledger writes them, both languages side by side.
+2. Nothing is decided here. What is not in the judgement is derived from the same functions the gate uses.
+3. Whoever reads it must find, without knowing the code: is the service suspended, why, since which facts, what would end
+   it, and when it may change by itself.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from agent.case import Case
+from agent.debt import Debt, Invoice
+from agent.decide import Act, Decision
+from agent.event import instant
+from agent.gate import TABLE, Check, Gate, Kind, World
+from agent.gate.facts import Facts, facts_of, threshold
+from agent.gate.words import sum_en, sum_fr
+from agent.judge import Judged, Judgement
+from agent.model import Company, Policy
+
+_ROWS = {row.code: row for row in TABLE}
+
+
+def judgement(judgement: Judgement, company: Company | None, policy: Policy, now: datetime) -> dict[str, Any]:
+    """One company's judgement, whole.
+
+    Args:
+        judgement: as `judge` gave it at `now`.
+        company: as the inventory has it, or None.
+        policy: the policy it was judged by.
+        now: aware instant.
+
+    Returns:
+        `company`, `name`, `group`, `policy`, `at`, `next_at` (None: only a new fact changes anything), `answer` (one
+        sentence per language), `invoices`, `doubts`, `disputes` (those that no invoice or motive narrows down), `cases`.
+    """
+    return {
+        "company": judgement.company,
+        "name": company.name if company else "",
+        "group": company.group if company else "",
+        "known": company is not None,
+        "policy": policy.id,
+        "at": instant(now),
+        "next_at": _instant(judgement.next_at),
+        "answer": _answer(judgement, company),
+        "invoices": [_invoice(invoice) for invoice in judgement.debt.invoices.values()],
+        "doubts": list(judgement.debt.doubts),
+        "disputes": list(judgement.debt.vague_disputes),
+        "cases": [_case(one, judgement.debt, company, policy, now) for one in judgement.judged],
+    }
+
+
+def state(case: Case, decision: Decision) -> str:
+    """Where a case stands: `closed`, `suspended`, `applying`, `restoring`, `proposed`, `observed` or `noticed`.
+
+    `noticed`: announced to the customer, not suspendable now. `proposed`: only persons or the moment are awaited.
+    """
+    if case.closed:
+        return "closed"
+    if decision.act is Act.RESTORE:
+        return "restoring"
+    if case.order is not None:
+        return "applying" if case.order.applied_at is None else "suspended"
+    if decision.act is Act.NOTHING:
+        waiting = decision.cause == "paused" or (decision.cause in _ROWS and _ROWS[decision.cause].kind is Kind.APPLY)
+        return "proposed" if case.proposed and waiting else "noticed"
+    return {Act.SUSPEND: "applying", Act.PROPOSE: "proposed", Act.OBSERVE: "observed"}[decision.act]
+
+
+def reason(decision: Decision, gate: Gate, case: Case) -> tuple[str, str]:
+    """Why this was decided, in French and in English, one line each."""
+    if decision.fr:
+        return decision.fr, decision.en
+    check = next((one for one in gate.checks if one.code == decision.cause), None)
+    if check is not None:
+        return f"{check.code} : {check.fr}", f"{check.code}: {check.en}"
+    if decision.cause == "health":
+        failing = gate.blocking(Kind.HEALTH)[0]
+        return (
+            f"bail non renouvelé, {failing.code} : {failing.fr}",
+            f"lease not renewed, {failing.code}: {failing.en}",
+        )
+    if decision.cause == "closed":
+        return f"dossier clos ({case.closed})", f"case closed ({case.closed})"
+    if decision.cause == "paused":
+        return "nouvelles suspensions en pause", "new suspensions are paused"
+    return {
+        Act.SUSPEND: ("tous les contrôles passent", "every check passes"),
+        Act.KEEP: ("tous les contrôles passent encore", "every check still passes"),
+        Act.OBSERVE: ("mode observe : rien n'est suspendu", "mode observe: nothing is suspended"),
+        Act.PROPOSE: ("en attente d'une personne", "waiting for a person"),
+    }.get(decision.act, ("rien à faire", "nothing to do"))
+
+
+def way_back(facts: Facts) -> tuple[Invoice, ...]:
+    """The fewest counted invoices whose payment in full brings the debt below what may be suspended for.
+
+    Empty when the debt is below it already. A debt that stays below the threshold makes G-05 fail, which restores at once.
+    """
+    left = sorted(facts.counted, key=lambda invoice: (invoice.remaining, invoice.due_on, invoice.id))
+    bound = threshold(facts.company, facts.policy)
+    kept = Decimal(0)
+    pay: list[Invoice] = []
+    for invoice in left:  # smallest first: no other choice lets more invoices wait
+        if kept + invoice.remaining < bound:
+            kept += invoice.remaining
+        else:
+            pay.append(invoice)
+    return tuple(sorted(pay, key=lambda invoice: (invoice.due_on, invoice.id)))
+
+
+def _case(one: Judged, debt: Debt, company: Company | None, policy: Policy, now: datetime) -> dict[str, Any]:
+    case, gate, decision = one.case, one.gate, one.decision
+    facts = facts_of(
+        case=case,
+        debt=debt,
+        company=company,
+        services={},
+        policy=policy,
+        world=World(ceiling=gate.mode, feeds={}),  # what is derived here looks at no feed and no service
+        mode=gate.mode,
+        now=now,
+    )
+    fr, en = reason(decision, gate, case)
+    blocking = gate.blocking(Kind.STANDING, Kind.HEALTH) or gate.blocking(Kind.APPLY)
+    return {
+        "case": case.id,
+        "state": state(case, decision),
+        "act": decision.act.value,
+        "cause": decision.cause,
+        "reason": {"fr": fr, "en": en},
+        "mode": gate.mode.value,
+        "owed": str(gate.owed),
+        "currency": policy.currency,
+        "services": list(case.notice.services if case.order is None else case.order.services),
+        "invoices": list(case.notice.invoices),
+        "notice": {
+            "id": case.notice.id,
+            "channel": case.notice.channel,
+            "dispatched_at": instant(case.notice.dispatched_at),
+            "effective_at": _instant(case.notice.effective_at),
+            "effective_by": case.notice.effective_by,
+            "earliest_on": case.notice.earliest_on,
+        },
+        "order": None
+        if case.order is None
+        else {
+            "order": case.order.id,
+            "ordered_at": instant(case.order.ordered_at),
+            "applied_at": _instant(case.order.applied_at),
+            "expires_at": instant(case.order.expires_at),
+        },
+        "holds": [{"hold": hold.id, "kind": hold.kind, "since": instant(hold.effective_from)} for hold in case.holds],
+        "approvals": [{"by": one.by, "role": one.role, "at": instant(one.at)} for one in case.approvals],
+        "lease_until": _instant(decision.lease_until),
+        "next_at": _instant(decision.next_at),
+        "checks": [_check(check) for check in gate.checks],
+        "missing": [] if case.closed or case.order is not None else [check.code for check in blocking],
+        "way_back": None if case.closed else _way_back(way_back(facts), policy.currency),
+    }
+
+
+def _check(check: Check) -> dict[str, Any]:
+    row = _ROWS[check.code]
+    return {
+        "code": check.code,
+        "kind": check.kind.value,
+        "verdict": check.verdict.value,
+        "title": {"fr": row.fr, "en": row.en},
+        "rule": row.rule,
+        "reason": {"fr": check.fr, "en": check.en},
+        "facts": list(check.facts),
+        "until": _instant(check.until),
+    }
+
+
+def _invoice(invoice: Invoice) -> dict[str, Any]:
+    return {
+        "invoice": invoice.id,
+        "due_on": invoice.due_on.isoformat(),
+        "currency": invoice.currency,
+        "principal": str(invoice.principal),
+        "remaining": str(invoice.remaining),
+        "out": invoice.out,
+    }
+
+
+def _way_back(pay: Sequence[Invoice], currency: str) -> dict[str, Any] | None:
+    if not pay:
+        return None
+    total = sum((invoice.remaining for invoice in pay), Decimal(0))
+    return {
+        "pay": [{"invoice": invoice.id, "sum": str(invoice.remaining)} for invoice in pay],
+        "sum": str(total),
+        "currency": currency,
+        "fr": "payer " + ", ".join(invoice.id for invoice in pay) + f" ({sum_fr(total, currency)})",
+        "en": "pay " + ", ".join(invoice.id for invoice in pay) + f" ({sum_en(total, currency)})",
+    }
+
+
+def _answer(judgement: Judgement, company: Company | None) -> dict[str, str]:
+    name = company.name if company else judgement.company
+    cut = sorted({s for one in judgement.judged if one.case.order and not one.case.closed for s in one.case.order.services})
+    if cut:
+        listed = ", ".join(cut)
+        return {"fr": f"{name} : suspendu(s) {listed}", "en": f"{name}: suspended {listed}"}
+    if not judgement.judged:
+        return {
+            "fr": f"{name} : rien n'est suspendu ; aucune mise en demeure connue",
+            "en": f"{name}: nothing is suspended; no formal notice is known",
+        }
+    return {"fr": f"{name} : rien n'est suspendu", "en": f"{name}: nothing is suspended"}
+
+
+def _instant(at: datetime | None) -> str | None:
+    return None if at is None else instant(at)
