@@ -1,0 +1,224 @@
+"""Floor 2, kernel. Members of our sets as nf_tables messages, and back.
+
+Rules of this room:
+
+1. Every member carries its lease as a timeout, its case as a comment and a counter (the set gives it one). A member
+   without a lease is never written: the kernel would keep it for ever.
+2. To add is add + delete + add: a plain add leaves an existing member's old lease as it is (before Linux 6.12) and its
+   old comment always. To delete is add + delete: so a member that has just expired can not sink the batch.
+3. A comment is what `nft` shows as one: at most 128 bytes, no quote.
+"""
+
+import errno
+import struct
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import TypeVar
+
+from agent.errors import KernelError
+from agent.kernel.netlink import (
+    DELSETELEM,
+    GETSETELEM,
+    NESTED,
+    NEWSETELEM,
+    NLM_F_CREATE,
+    Message,
+    attribute,
+    attributes,
+    text_attribute,
+)
+from agent.rules import TABLE, Element, Found, Key
+
+#: What a member without any timeout shows; ours always have one.
+FOREVER_MS = 2**63 - 1
+
+_LIST_TABLE, _LIST_SET, _LIST_ELEMENTS = 1, 2, 3
+_LIST_ELEM = 1
+_KEY, _TIMEOUT, _EXPIRATION, _USERDATA, _EXPR = 1, 4, 5, 6, 7
+_VALUE = 1
+_EXPR_DATA = 2
+_COUNTER_PACKETS = 2
+_COMMENT = 0
+_COMMENT_BYTES = 128
+
+#: A nested attribute counts its bytes in 16 bits.
+_MESSAGE_BYTES = 60_000
+#: The lease of the first add of a pair that is gone again when the batch is through.
+_BRIEF_MS = 1000
+
+_T = TypeVar("_T", Element, Key)
+
+_HH = struct.Struct("=HH")
+_U64 = struct.Struct(">Q")
+
+
+def check_members(elements: Iterable[Element]) -> None:
+    """Refuse members that must never reach the kernel.
+
+    Raises:
+        KernelError: EINVAL for a member without a lease, or a case id that can not be a comment.
+    """
+    for element in elements:
+        if element.timeout_ms <= 0:
+            raise KernelError(errno=errno.EINVAL, what=f"a member of {element.set} for case {element.case!r} has no lease left")
+        case = element.case.encode()
+        if not 0 < len(case) <= _COMMENT_BYTES or b'"' in case or not element.case.isprintable():
+            raise KernelError(
+                errno=errno.EINVAL,
+                what=f"case id {element.case!r:.200} can not be a comment",
+                mend="Case ids have 1 to 128 printable bytes and no quotes",
+            )
+
+
+def add_messages(elements: Iterable[Element]) -> Iterator[Message]:
+    """Add members, or renew them where they exist. Group them by set for few messages; the order does not matter."""
+    for set_name, group in _by_set(elements):
+        packed = [_element(e.key, e.timeout_ms, e.case) for e in group]
+        keys = [_key(e.key) for e in group]
+        for start, stop in _spans(packed):
+            added = Message(NEWSETELEM, _list(set_name, packed[start:stop]), set_name, NLM_F_CREATE)
+            yield added
+            yield Message(DELSETELEM, _list(set_name, keys[start:stop]), set_name)
+            yield added
+
+
+def delete_messages(keys: Iterable[Key]) -> Iterator[Message]:
+    """Delete members, whether they exist or not."""
+    for set_name, group in _by_set(keys):
+        brief = [_brief(k.key) for k in group]
+        packed = [_key(k.key) for k in group]
+        for start, stop in _spans(brief):
+            yield Message(NEWSETELEM, _list(set_name, brief[start:stop]), set_name, NLM_F_CREATE)
+            yield Message(DELSETELEM, _list(set_name, packed[start:stop]), set_name)
+
+
+def get_message(key: Key) -> Message:
+    """Look one member up; the reply is for `read_found`."""
+    return Message(GETSETELEM, _list(key.set, [_key(key.key)]), key.set)
+
+
+def dump_message(set_name: str) -> Message:
+    """Read a whole set; the replies are for `read_elements`."""
+    return Message(GETSETELEM, _head(set_name), f"set {set_name}")
+
+
+def read_found(body: bytes) -> Found | None:
+    """The member in a reply to `get_message`, or None if there is none in it."""
+    return next((found for _, found in read_elements(body)), None)
+
+
+def read_elements(body: bytes) -> Iterator[tuple[bytes, Found]]:
+    """The members in one message, by key."""
+    for type_, elements in attributes(body):
+        if type_ == _LIST_ELEMENTS:
+            at, end = 0, len(elements)
+            while at + 4 <= end:
+                size = _HH.unpack_from(elements, at)[0]
+                if size < 4:
+                    return
+                yield _read_element(elements, at + 4, at + size)
+                at += (size + 3) & ~3
+
+
+def read_comment(userdata: bytes) -> str:
+    """The comment among the type-length-value triples that nft keeps with a member or a rule; empty if there is none."""
+    at = 0
+    while at + 2 <= len(userdata):
+        kind, size = userdata[at], userdata[at + 1]
+        if kind == _COMMENT:
+            return userdata[at + 2 : at + 2 + size].rstrip(b"\0").decode(errors="backslashreplace")
+        at += 2 + size
+    return ""
+
+
+def _read_element(data: bytes, at: int, end: int) -> tuple[bytes, Found]:
+    """One member. Written out flat, without `attributes`: an audit reads hundreds of thousands of them."""
+    header = _HH.unpack_from
+    key, case, expires_ms, packets = b"", "", FOREVER_MS, 0
+    while at + 4 <= end:
+        size, type_ = header(data, at)
+        if size < 4:
+            break
+        type_ &= 0x3FFF
+        if type_ == _KEY:
+            key = data[at + 8 : at + size]
+        elif type_ == _EXPIRATION:
+            expires_ms = _U64.unpack_from(data, at + 4)[0]
+        elif type_ == _EXPR:
+            packets = _packets(data[at + 4 : at + size])
+        elif type_ == _USERDATA:
+            case = read_comment(data[at + 4 : at + size])
+        at += (size + 3) & ~3
+    return key, Found(case=case, expires_ms=expires_ms, packets=packets)
+
+
+def _packets(expression: bytes) -> int:
+    for type_, data in attributes(expression):
+        if type_ == _EXPR_DATA:
+            return next((int(_U64.unpack_from(value)[0]) for kind, value in attributes(data) if kind == _COUNTER_PACKETS), 0)
+    return 0
+
+
+def _by_set(members: Iterable[_T]) -> Iterable[tuple[str, list[_T]]]:
+    groups: dict[str, list[_T]] = {}
+    for member in members:
+        groups.setdefault(member.set, []).append(member)
+    return groups.items()
+
+
+def _spans(packed: list[bytes]) -> Iterator[tuple[int, int]]:
+    """Cut a list into runs that fit into one message."""
+    start = size = 0
+    for index, piece in enumerate(packed):
+        if size + len(piece) > _MESSAGE_BYTES:
+            yield start, index
+            start, size = index, 0
+        size += len(piece)
+    if packed:
+        yield start, len(packed)
+
+
+@lru_cache(maxsize=4096)
+def _head(set_name: str) -> bytes:
+    return text_attribute(_LIST_TABLE, TABLE) + text_attribute(_LIST_SET, set_name)
+
+
+def _list(set_name: str, packed: list[bytes]) -> bytes:
+    return _head(set_name) + attribute(_LIST_ELEMENTS | NESTED, b"".join(packed))
+
+
+@lru_cache(maxsize=64)
+def _key_layout(size: int) -> tuple[struct.Struct, tuple[int, ...]]:
+    """Format and leading headers of a key of `size` bytes; the zero bytes that pad it are the format's."""
+    padded = (size + 3) & ~3
+    headers = (12 + padded, _LIST_ELEM | NESTED, 8 + padded, _KEY | NESTED, 4 + size, _VALUE)
+    return struct.Struct(f"=6H{padded}s"), headers
+
+
+def _key(key: bytes) -> bytes:
+    layout, headers = _key_layout(len(key))
+    return layout.pack(*headers, key)
+
+
+@lru_cache(maxsize=1024)
+def _element_layout(size: int, comment: int) -> tuple[struct.Struct, tuple[int, ...], tuple[int, ...]]:
+    """Format, headers before and headers behind the lease, of an element with a key and a comment of these sizes.
+
+    Key, timeout and userdata (type, length, text with its NUL) at a fixed place each: one call packs it all.
+    """
+    padded, user = (size + 3) & ~3, comment + 3
+    behind = (4 + user, _USERDATA, _COMMENT, comment + 1)
+    whole = 12 + padded + 12 + 4 + ((user + 3) & ~3)
+    before = (whole, _LIST_ELEM | NESTED, 8 + padded, _KEY | NESTED, 4 + size, _VALUE)
+    return struct.Struct(f"=6H{padded}s2H8s2H2B{((user + 3) & ~3) - 2}s"), before, behind
+
+
+def _element(key: bytes, timeout_ms: int, case: str) -> bytes:
+    comment = case.encode()
+    layout, before, behind = _element_layout(len(key), len(comment))
+    return layout.pack(*before, key, 12, _TIMEOUT, timeout_ms.to_bytes(8, "big"), *behind, comment)
+
+
+def _brief(key: bytes) -> bytes:
+    timeout = attribute(_TIMEOUT, _BRIEF_MS.to_bytes(8, "big"))
+    return attribute(_LIST_ELEM | NESTED, _key(key)[4:] + timeout)

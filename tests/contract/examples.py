@@ -1,0 +1,67 @@
+"""Structures and members that the contract is tried with."""
+
+from ipaddress import ip_network
+
+from agent.model import L4, Selector, Service, ServiceClass, Shape
+from agent.rules import Element, Key, Structure
+from agent.ruleset import key_bytes, set_name, structure
+
+SERVICES = {
+    "ged": Service(
+        id="ged",
+        class_=ServiceClass.ANNEX,
+        selectors=(
+            Selector(prefix=ip_network("192.0.2.10/32"), protocol=L4.TCP, ports=((443, 443), (8443, 8444))),
+            Selector(prefix=ip_network("2001:db8:9::10/128"), protocol=L4.TCP, ports=((443, 443),)),
+        ),
+    ),
+    "vpn": Service(
+        id="vpn",
+        class_=ServiceClass.ANNEX,
+        selectors=(
+            Selector(prefix=ip_network("198.51.100.0/28"), protocol=L4.ANY),
+            Selector(prefix=ip_network("198.51.100.64/26"), protocol=L4.UDP, ports=((1194, 1199),)),
+            Selector(prefix=ip_network("2001:db8:8::/64"), protocol=L4.ANY),
+            Selector(prefix=ip_network("2001:db8:7::/64"), protocol=L4.TCP, ports=((1000, 2000), (3000, 3000))),
+        ),
+    ),
+}
+SHAPES = tuple(
+    Shape(service=service, family=family, prefixlen=length, interface=interface)
+    for service in SERVICES
+    for family, lengths in ((4, (24, 28, 32)), (6, (56, 64, 128)))
+    for length in lengths
+    for interface in (False, True)
+)
+FULL = structure(SERVICES, SHAPES)
+#: Without the vpn, and without the interface sets: some sets, maps and chains go, others stay.
+SMALL = structure({"ged": SERVICES["ged"]}, [shape for shape in SHAPES if not shape.interface])
+EMPTY = Structure()
+
+
+def key(prefix: str, interface: str | None = None, service: str = "ged") -> Key:
+    network = ip_network(prefix)
+    name = set_name(service, network.version, network.prefixlen, interface=interface is not None)
+    return Key(set=name, key=key_bytes(network, interface))
+
+
+def element(
+    prefix: str, interface: str | None = None, service: str = "ged", case: str = "za:2024-1", timeout_ms: int = 3_600_000
+) -> Element:
+    which = key(prefix, interface, service)
+    return Element(set=which.set, key=which.key, case=case, timeout_ms=timeout_ms)
+
+
+#: One company, dual stack, with and without interface, two services.
+COMPANY = (
+    element("10.20.10.0/24"),
+    element("2001:db8:20::/56"),
+    element("10.20.10.0/24", "za0"),
+    element("2001:db8:20::/64", "za0"),
+    element("10.20.11.16/28", service="vpn"),
+    element("2001:db8:20:1::5/128", "za0.100", service="vpn"),
+)
+
+
+def keys(elements: tuple[Element, ...]) -> tuple[Key, ...]:
+    return tuple(Key(set=e.set, key=e.key) for e in elements)
