@@ -91,6 +91,15 @@ class ProofFailed(EcluseError):
         self.witness = witness
 
 
+class ListenError(EcluseError):
+    """An address could not be listened on. `address` as a person writes it, `errno` from the system."""
+
+    def __init__(self, *, address: str, errno: int, what: str, mend: str) -> None:
+        super().__init__(f"{address}: {what}. {mend}")
+        self.address = address
+        self.errno = errno
+
+
 class ChannelError(EcluseError):
     """The other end of a UNIX socket did not answer, or not in our terms."""
 
