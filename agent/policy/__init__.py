@@ -18,7 +18,7 @@ from agent.model import Company, Policy, Service
 from agent.policy.checks import Place, Reach, Written, check_services, effective_class
 from agent.policy.customers import Catalogue, Population, read_company
 from agent.policy.kinds import ident, known
-from agent.policy.memory import MemoryInventory, company_shapes
+from agent.policy.memory import MemoryInventory, company_shapes, protected_selectors
 from agent.policy.nodes import Table
 from agent.policy.policies import BOUNDS, PROFILES, read_policy
 from agent.policy.problems import Code, Problems
@@ -28,6 +28,7 @@ from agent.policy.tree import json_tree, yaml_tree
 __all__ = [
     "BOUNDS",
     "PROFILES",
+    "Catalogue",
     "Code",
     "Loaded",
     "MemoryInventory",
@@ -35,6 +36,7 @@ __all__ = [
     "effective_class",
     "fingerprint",
     "load",
+    "protected_selectors",
     "read",
 ]
 
@@ -60,7 +62,7 @@ def load(files: Mapping[str, str]) -> Loaded:
     """
     companies: dict[str, Company] = {}
 
-    def keep(company: Company) -> None:
+    def keep(_: Catalogue, company: Company) -> None:
         companies[company.id] = company
 
     documents = {name: text for name, text in files.items() if not name.endswith(".jsonl")}
@@ -86,7 +88,13 @@ def fingerprint(hashes: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps(pairs).encode()).hexdigest()
 
 
-def read(documents: Mapping[str, str], lines: Mapping[str, Iterable[str | bytes]], keep: Callable[[Company], None]) -> Catalogue:
+def read(
+    documents: Mapping[str, str],
+    lines: Mapping[str, Iterable[str | bytes]],
+    keep: Callable[[Catalogue, Company], None],
+    *,
+    problems: Problems | None = None,
+) -> Catalogue:
     """Read a set of any size.
 
     Args:
@@ -94,23 +102,25 @@ def read(documents: Mapping[str, str], lines: Mapping[str, Iterable[str | bytes]
         lines: name -> the lines of a JSON Lines file; read once, in order, one at a time.
         keep: gets each company that is sound by itself, as it passes. If the set as a whole turns out wrong, an error is
             raised after the last one, and what was kept must be thrown away.
+        problems: those found before, such as files that could not be opened; raised together with the ones found here.
 
     Raises:
         ConfigError: with every problem, by file and line.
     """
-    problems = Problems()
-    if not documents:
+    problems = problems or Problems()
+    before = problems.count
+    if not documents and not before:
         mend = "Put services, policies and customers there as *.yaml; see docs/POLICY.md."
         problems.add(file="policies", line=0, code=Code.NO_FILES, what="no YAML file at all", mend=mend)
     trees = [(name, yaml_tree(name, text, problems)) for name, text in sorted(documents.items())]
     tops = [Table(problems, name, node, "") for name, node in trees if node is not None]
-    catalogue = _catalogue(tops, problems, complete=len(tops) == len(trees))
+    catalogue = _catalogue(tops, problems, complete=not before and len(tops) == len(trees))
     population = Population()
 
     def company(company_id: str, group: str, table: Table) -> None:
         found = read_company(company_id, group, table, catalogue, population)
         if found is not None:
-            keep(found)
+            keep(catalogue, found)
 
     for top in tops:
         top.named("customers", lambda group, table: _group(group, table, company))

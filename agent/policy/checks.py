@@ -63,10 +63,10 @@ def widens(service: ServiceClass, subscription: ServiceClass) -> bool:
 def selectors_meet(one: Selector, other: Selector) -> bool:
     """True if one packet can match both."""
     return (
-        one.prefix.version == other.prefix.version
-        and one.prefix.overlaps(other.prefix)
-        and (L4.ANY in (one.protocol, other.protocol) or one.protocol == other.protocol)
+        (one.protocol is other.protocol or L4.ANY in (one.protocol, other.protocol))
         and _ports_meet(one.ports, other.ports)
+        and one.prefix.version == other.prefix.version
+        and one.prefix.overlaps(other.prefix)
     )
 
 
@@ -90,19 +90,20 @@ def needed(dependency: Dependency) -> tuple[Selector, ...]:
     return tuple(Selector(prefix=prefix, protocol=protocol, ports=ports) for protocol in protocols)
 
 
-def dependency_hit(dependency: Dependency, service: Service) -> Wrong | None:
-    """What is wrong if suspending `service` would hit `dependency`, with the narrower selector where one is simple."""
-    for packet in needed(dependency):
+def dependency_hits(dependency: Dependency, services: Iterable[Service]) -> Iterator[Wrong]:
+    """What is wrong with each service whose suspension would hit a dependency, and a narrower selector where one is simple."""
+    packets = needed(dependency)
+    for service in services:
         for selector in service.selectors:
-            if selectors_meet(selector, packet):
+            if any(selectors_meet(selector, packet) for packet in packets):
                 target = f"{selector.prefix} of service {service.id}"
                 what = f"{dependency.needed_by} needs {dependency.probe.address}, which is in {target}"
-                return Wrong(
+                yield Wrong(
                     Code.DEPENDENCY_HIT,
                     what,
                     f"{_narrower(selector, dependency)} Or give this company's subscription to {service.id} `class: D`.",
                 )
-    return None
+                break
 
 
 def _narrower(selector: Selector, dependency: Dependency) -> str:

@@ -26,7 +26,7 @@ from agent.model import (
     Subscription,
 )
 from agent.policy import kinds
-from agent.policy.checks import Place, Placed, Reach, dependency_hit, effective_class, overlaps, widens
+from agent.policy.checks import Place, Placed, Reach, dependency_hits, effective_class, overlaps, widens
 from agent.policy.nodes import Table
 from agent.policy.problems import Code, Problems, Wrong, quote
 
@@ -229,10 +229,8 @@ def _dependency(name: str, table: Table, application: Callable[[str], str], serv
     if not table.done():
         return None
     dependency = Dependency(name=name, needed_by=needed_by, probe=probe)
-    for service in services:
-        hit = dependency_hit(dependency, service)
-        if hit is not None:
-            table.wrong(hit, line=table.line)
+    for hit in dependency_hits(dependency, services):
+        table.wrong(hit)
     return dependency
 
 

@@ -28,6 +28,7 @@ _INTERFACE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}")
 _WHOLE: Final = re.compile(r"0|[1-9][0-9]{0,8}")
 _MONEY: Final = re.compile(r"[0-9]{1,12}(\.[0-9]{1,2})?")
 _COUNTRY: Final = re.compile(r"[A-Z]{2}(-[A-Z0-9]{1,6})?")
+_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _PORTS: Final = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 _WINDOW: Final = re.compile(r"([a-z]{3})(?:-([a-z]{3}))? +([0-9]{2}:[0-9]{2})-([0-9]{2}:[0-9]{2})")
 #: Control characters, lone surrogates and direction marks: they can make a name on a screen look like another one.
@@ -146,7 +147,7 @@ def _known_zone(text: str) -> bool:
 def day(text: str) -> date:
     """A date, `2026-03-09`, in the years 2000 to 2100."""
     try:
-        value = date.fromisoformat(text) if len(text) == 10 else None
+        value = date.fromisoformat(text) if _DATE.fullmatch(text) else None
     except ValueError:
         value = None
     if value is None or not 2000 <= value.year <= 2100:

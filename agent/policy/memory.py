@@ -64,6 +64,10 @@ class MemoryInventory:
         for _, company in sorted(self._loaded.companies.items()):
             yield company
 
+    def count(self) -> int:
+        """How many companies there are."""
+        return len(self._loaded.companies)
+
     def by_billing_id(self, source: str, customer_id: str) -> str | None:
         """The company that billing source `source` calls `customer_id`."""
         return self._billing.get((source, customer_id))

@@ -73,6 +73,7 @@ def read_policy(policy_id: str, table: Table) -> Policy | None:
         "windows": table.many("windows", kinds.window, base.windows),
         "blackout_dates": table.many("blackout_dates", kinds.day, base.blackout_dates),
         "no_eve_of_holiday": table.may("no_eve_of_holiday", kinds.truth, base.no_eve_of_holiday),
+        "confine_to_unpaid_service": table.may("confine_to_unpaid_service", kinds.truth, base.confine_to_unpaid_service),
         "stage": int(table.may("stage", kinds.one_of("3"), str(base.stage)) or 3),
         "accept_unbuilt": table.many("accept_unbuilt", kinds.one_of(*_CHECKS), base.accept_unbuilt),
     }

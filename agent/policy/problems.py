@@ -23,6 +23,7 @@ class Code(StrEnum):
     NOT_A_FILE = "NOT_A_FILE"
     TOO_BIG = "TOO_BIG"
     CHANGED = "CHANGED"
+    NOT_COMPILED = "NOT_COMPILED"
     NOT_UTF8 = "NOT_UTF8"
     EMPTY = "EMPTY"
     NOT_YAML = "NOT_YAML"
