@@ -1,4 +1,4 @@
-"""A program that answers every TCP stream and every UDP datagram with what it got. Run by path, in a namespace.
+"""Floor 2, lab. A program that answers every TCP stream and every UDP datagram with what it got. Run by path, in a namespace.
 
 Arguments: `tcp:ADDRESS:PORT` or `udp:ADDRESS:PORT`, any number (the address may hold colons). Prints `ready` when every
 port is open, and ends when its standard input closes, so that it never outlives who started it.

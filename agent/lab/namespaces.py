@@ -1,4 +1,4 @@
-"""Network namespaces, wires, addresses and routes, made from a `Topology` and taken down again.
+"""Floor 2, lab. Network namespaces, wires, addresses and routes, made from a `Topology` and taken down again.
 
 A thread can be in another namespace than its process. So nothing here forks: `Space.inside()` moves the calling thread
 for the length of a block. A socket opened there belongs to that namespace for good, and a program started there lives

@@ -1,4 +1,4 @@
-"""Listeners, probes and open streams between the namespaces of a laboratory."""
+"""Floor 2, lab. Listeners, probes and open streams between the namespaces of a laboratory."""
 
 import errno
 import select

@@ -1,0 +1,457 @@
+"""The house: which room may import which, and why. Read with `ast`, so that nothing is run.
+
+A new room needs a row here; a new import between rooms needs a reason here. If the reason is hard to write, the wall is
+probably in the wrong place: move it, and say so in docs/DESIGN.md.
+"""
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+AGENT = ROOT / "agent"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Room:
+    """A room, the floor it is on, and the other rooms it may import, each with the reason.
+
+    Everybody above may import floor 0. `wiring`: a door that may import every room of floors 0 to 3 as well. `pure`: a room
+    above floor 1 that keeps the rule of the floors below all the same.
+    """
+
+    floor: int
+    may: Mapping[str, str] = field(default_factory=dict)
+    wiring: bool = False
+    pure: bool = False
+
+
+ROOMS: Mapping[str, Room] = {
+    # --- floor 0: nouns, pure ---
+    "errors": Room(floor=0),
+    "model": Room(floor=0),
+    "event": Room(floor=0, may={"errors": "a fact that can not be taken is refused with its field"}),
+    "rules": Room(floor=0, may={"model": "kernel nouns are keyed by services and address families"}),
+    # --- floor 1: the core, pure ---
+    "policy": Room(floor=1),
+    "billing": Room(floor=1),
+    "calendar": Room(floor=1),
+    "case": Room(floor=1),
+    "debt": Room(floor=1, may={"case": "a debt is computed from a record's invoices and payments"}),
+    "gate": Room(
+        floor=1,
+        may={
+            "calendar": "notice periods, windows and holidays are checks",
+            "case": "the gate judges a case",
+            "debt": "the sum owed is a check",
+        },
+    ),
+    "decide": Room(floor=1, may={"case": "a decision is about a case", "gate": "and rests on what the gate says of it"}),
+    "judge": Room(
+        floor=1,
+        may={
+            "case": "a company's record holds its cases",
+            "debt": "the debt is shared by the cases of a company",
+            "gate": "each case passes the gate",
+            "decide": "and is decided",
+        },
+    ),
+    "report": Room(
+        floor=1,
+        may={
+            "case": "tells what was judged",
+            "debt": "tells what is owed",
+            "gate": "tells each check in both languages",
+            "decide": "tells what will be done and when it may change",
+            "judge": "what it tells of",
+        },
+    ),
+    "ruleset": Room(floor=1),
+    "proof": Room(floor=1, may={"ruleset": "proves what was compiled"}),
+    "plan": Room(floor=1, may={"ruleset": "compares what was compiled with what was observed"}),
+    "nfttext": Room(floor=1, may={"ruleset": "writes what was compiled"}),
+    # --- floor 2: one outside thing each; they never import each other ---
+    "ledger": Room(floor=2, may={"case": "a record is folded in the commit that appends"}),
+    "kernel": Room(
+        floor=2,
+        may={
+            "nfttext": "structure is loaded as text",
+            "ruleset": "the names of our own table, chains and sets",
+        },
+    ),
+    "inventory": Room(floor=2, may={"policy": "compiles the files that policy reads"}),
+    "config": Room(
+        floor=2,
+        may={"policy": "one strict reader for every file a person writes", "billing": "sources.yaml names kinds and makes sources"},
+    ),
+    "channel": Room(floor=2),
+    "stopfile": Room(floor=2),
+    "metrics": Room(floor=2),
+    "log": Room(floor=2),
+    "systemd": Room(floor=2),
+    "probe": Room(floor=2),
+    "lab": Room(floor=2),
+    # --- floor 3: flow ---
+    "intake": Room(
+        floor=3,
+        pure=True,
+        may={"billing": "each source verifies and reads its own webhooks", "case": "statements about one fact share their key"},
+    ),
+    "gateway": Room(
+        floor=3,
+        may={
+            "calendar": "the day in site time starts the daily limit",
+            "case": "the host's own record",
+            "gate": "the world that checks look at",
+            "judge": "one company, whole",
+            "ruleset": "what is wanted in the kernel",
+            "proof": "nothing unproven is wanted",
+            "ledger": "where facts, schedule and measures are",
+            "kernel": "what is enforced with",
+            "metrics": "what is counted",
+            "stopfile": "obeyed before anything else",
+        },
+    ),
+    "reconcile": Room(
+        floor=3,
+        may={
+            "gateway": "the value it works on",
+            "decide": "what is to be done",
+            "judge": "what the act rests on",
+            "ruleset": "candidates for the kernel",
+            "proof": "every member is proven before it is loaded",
+            "plan": "the change that leads there",
+            "kernel": "observe, check, apply",
+            "ledger": "what was done is a fact",
+        },
+    ),
+    "simulate": Room(
+        floor=3,
+        pure=True,
+        may={
+            "billing": "facts come in as a source would state them",
+            "case": "folds facts into records",
+            "gate": "a check may say that time alone changes it",
+            "decide": "what would be done",
+            "judge": "the same judgement as the daemon's",
+            "report": "tells it in the same words",
+        },
+    ),
+    "audit": Room(
+        floor=3,
+        may={
+            "gateway": "the value it works on",
+            "reconcile": "puts a company right the one way there is",
+            "ledger": "what should be in force",
+            "proof": "every member is proven before it is loaded",
+        },
+    ),
+    # --- floor 4: doors ---
+    # The face that listens knows no secret, no ledger and no kernel: this row is a wall, not a habit.
+    "serve": Room(
+        floor=4,
+        may={
+            "billing": "only the names of the headers to pass on",
+            "channel": "its one way to the enforcer",
+            "metrics": "its own figures",
+            "log": "its log lines",
+            "systemd": "readiness and sockets",
+        },
+    ),
+    "enforce": Room(floor=4, wiring=True),
+    "run": Room(floor=4, wiring=True, may={"serve": "both roles in one process", "enforce": "both roles in one process"}),
+    "demo": Room(floor=4, wiring=True, may={"run": "shows the real thing", "serve": "starts it", "enforce": "starts it"}),
+    "cli": Room(
+        floor=4,
+        wiring=True,
+        may={
+            "serve": "a command starts it",
+            "enforce": "a command starts it",
+            "run": "a command starts it",
+            "demo": "a command starts it",
+        },
+    ),
+}
+
+#: What floors 0 and 1 may use from outside: things that compute and touch nothing but their arguments.
+PURE = frozenset(
+    {
+        "base64",
+        "binascii",
+        "bisect",
+        "collections",
+        "dataclasses",
+        "datetime",
+        "decimal",
+        "difflib",
+        "enum",
+        "functools",
+        "hashlib",
+        "heapq",
+        "hmac",
+        "ipaddress",
+        "itertools",
+        "json",
+        "math",
+        "re",
+        "typing",
+        "yaml",
+        "holidays",  # computes public holidays
+        "zoneinfo",  # reads the time zone data, which is the same for everybody
+    }
+)
+
+#: Names that stand for a clock or for the outside, wherever they come from.
+CLOCKS = frozenset({"now", "utcnow", "today"})
+OUTSIDE = frozenset({"open", "print", "input", "exec", "eval", "compile", "breakpoint", "__import__"})
+
+NO_ROOMS = frozenset({"utils", "util", "helpers", "helper", "manager", "managers", "base", "common", "misc", "core", "lib"})
+
+#: Longer than the rule allows, with the reason.
+LONG: Mapping[str, tuple[int, str]] = {
+    "event.py": (550, "the vocabulary is one table, and a reader wants to see it whole"),
+}
+MAX_LINES = 450
+
+
+def modules() -> list[Path]:
+    return sorted(path.relative_to(AGENT) for path in AGENT.rglob("*.py"))
+
+
+def known() -> list[Path]:
+    """The modules whose room has a row; for the others one test says so."""
+    return [module for module in modules() if room_of(module) in ROOMS or room_of(module) == ""]
+
+
+def pure() -> list[Path]:
+    rows = {module: ROOMS[room_of(module)] for module in known() if room_of(module)}
+    return [module for module, row in rows.items() if row.floor <= 1 or row.pure]
+
+
+def room_of(module: Path) -> str:
+    """The room a module belongs to; "" is the package itself, which holds the version and nothing else."""
+    return "" if module == Path("__init__.py") else module.parts[0].removesuffix(".py")
+
+
+def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Every import as (line, dotted name), wherever it stands; a relative one starts with a dot."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            start = "." * node.level + (node.module or "")
+            if start == "agent":
+                yield from ((node.lineno, f"agent.{alias.name}") for alias in node.names)
+            else:
+                yield node.lineno, start
+
+
+def allowed(room: str) -> frozenset[str]:
+    row = ROOMS[room]
+    ground = {name for name, other in ROOMS.items() if other.floor == 0 and row.floor > 0}
+    below = {name for name, other in ROOMS.items() if row.wiring and other.floor < row.floor}
+    return frozenset({room, *row.may, *ground, *below})
+
+
+def import_faults(module: Path, source: str) -> list[str]:
+    """What the imports of a module do against the table."""
+    room = room_of(module)
+    found = []
+    for line, name in imports(ast.parse(source)):
+        top, _, rest = name.partition(".")
+        target = rest.partition(".")[0]
+        if top == "":
+            found.append(f"{module}:{line}: relative import; write agent.<room>")
+        elif top != "agent" or target in ("", "__version__"):
+            continue
+        elif room == "":
+            found.append(f"{module}:{line}: the package itself imports no room")
+        elif target not in ROOMS:
+            found.append(f"{module}:{line}: imports {target}, which has no row in the table")
+        elif target not in allowed(room):
+            floors = f"floor {ROOMS[room].floor} -> floor {ROOMS[target].floor}"
+            found.append(f"{module}:{line}: {room} may not import {target} ({floors}); see the table")
+    return found
+
+
+def name_of(node: ast.expr) -> str:
+    """The last name of `datetime` or `datetime.datetime`; a field called `now` of something else is no clock."""
+    return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
+
+
+def purity_faults(module: Path, source: str) -> list[str]:
+    """What a module of floors 0 and 1 does that needs a clock or the outside."""
+    found = []
+    tree = ast.parse(source)
+    for line, name in imports(tree):
+        top = name.partition(".")[0]
+        if top not in PURE and top != "agent":
+            found.append(f"{module}:{line}: imports {name}; floors 0 and 1 only compute")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr in CLOCKS and name_of(node.value) in ("datetime", "date"):
+            found.append(f"{module}:{node.lineno}: .{node.attr}; time is an argument")
+        if isinstance(node, ast.ImportFrom) and node.module == "datetime" and any(alias.asname for alias in node.names):
+            found.append(f"{module}:{node.lineno}: datetime under another name, so that its clock could not be seen")
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in OUTSIDE:
+            found.append(f"{module}:{node.lineno}: {node.func.id}(); floors 0 and 1 only compute")
+    return found
+
+
+def docstring_fault(module: Path, source: str) -> str:
+    room = room_of(module)
+    text = ast.get_docstring(ast.parse(source)) or ""
+    if room == "":
+        return "" if text else f"{module}: no docstring"
+    wanted = f"Floor {ROOMS[room].floor}"
+    return "" if re.match(rf"{wanted}[.,]", text) else f"{module}: the docstring must start with {wanted!r} and state the rules"
+
+
+# --- the house as it stands ---------------------------------------------------------------------------------------
+
+
+def test_every_room_has_a_row_in_the_table() -> None:
+    assert {room_of(module) for module in modules()} - {""} - set(ROOMS) == set()
+
+
+def test_rooms_have_names_that_say_what_they_do() -> None:
+    parts = {part.removesuffix(".py") for module in modules() for part in module.parts}
+    assert not parts & NO_ROOMS
+
+
+@pytest.mark.parametrize("module", known(), ids=str)
+def test_a_module_imports_only_what_the_table_allows(module: Path) -> None:
+    assert import_faults(module, (AGENT / module).read_text()) == []
+
+
+@pytest.mark.parametrize("module", pure(), ids=str)
+def test_the_core_has_no_clock_and_touch_nothing_outside(module: Path) -> None:
+    assert purity_faults(module, (AGENT / module).read_text()) == []
+
+
+@pytest.mark.parametrize("module", known(), ids=str)
+def test_a_module_says_its_floor_and_its_rules(module: Path) -> None:
+    assert docstring_fault(module, (AGENT / module).read_text()) == ""
+
+
+@pytest.mark.parametrize("module", modules(), ids=str)
+def test_a_module_is_short_enough_to_be_read_in_one_go(module: Path) -> None:
+    limit, _ = LONG.get(str(module), (MAX_LINES, ""))
+    assert len((AGENT / module).read_text().splitlines()) <= limit
+
+
+def test_no_exception_outlives_its_reason() -> None:
+    for name, (limit, why) in LONG.items():
+        assert MAX_LINES < len((AGENT / name).read_text().splitlines()) <= limit, name
+        assert why
+
+
+def test_core_and_contract_tests_replace_nothing() -> None:
+    forbidden = re.compile(
+        r"mock\.patch|\bpatch\(|monkeypatch|unittest\.mock|import mock|pytest\.mark\.skip|pytest\.skip\(|importorskip"
+    )
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for folder in ("tests/core", "tests/contract")
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        if path != Path(__file__).resolve()
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if forbidden.search(line)
+    ]
+    assert found == []
+
+
+# --- the table itself ---------------------------------------------------------------------------------------------
+
+
+def test_the_table_only_looks_down() -> None:
+    for name, row in ROOMS.items():
+        for other, why in row.may.items():
+            assert ROOMS[other].floor <= row.floor, f"{name} -> {other}"
+            assert not (ROOMS[other].floor == row.floor == 2), f"{name} -> {other}: rooms of floor 2 never import each other"
+            assert len(why) > 8, f"{name} -> {other}: say why"
+
+
+def test_the_table_goes_round_in_no_circle() -> None:
+    order = list(TopologicalSorter({name: row.may for name, row in ROOMS.items()}).static_order())
+    assert set(order) == set(ROOMS)
+
+
+def test_the_listening_face_can_reach_no_secret_no_ledger_and_no_kernel() -> None:
+    reached, todo = set(), ["serve"]
+    while todo:
+        room = todo.pop()
+        reached.add(room)
+        todo += allowed(room) - reached
+    assert not reached & {"config", "ledger", "kernel", "inventory", "stopfile", "intake", "gateway", "reconcile", "enforce", "cli"}
+
+
+# --- the checks can fail ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "said"),
+    [
+        ("case.py", "from agent.ledger.sqlite import Ledger", "case may not import ledger (floor 1 -> floor 2)"),
+        ("case.py", "def f():\n    from agent import kernel", "case.py:2: case may not import kernel"),
+        ("ledger/sqlite.py", "import agent.kernel.nft", "ledger may not import kernel (floor 2 -> floor 2)"),
+        ("errors.py", "from agent.model import Company", "errors may not import model (floor 0 -> floor 0)"),
+        ("serve.py", "from agent.ledger import Row", "serve may not import ledger"),
+        ("enforce.py", "from agent import serve", "enforce may not import serve"),
+        ("case.py", "from agent.cellar import wine", "imports cellar, which has no row"),
+        ("ledger/sqlite.py", "from . import schema", "relative import"),
+        ("__init__.py", "from agent import cli", "the package itself imports no room"),
+    ],
+)
+def test_an_import_against_the_table_is_found(module: str, source: str, said: str) -> None:
+    (fault,) = import_faults(Path(module), source)
+    assert said in fault
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("ledger/sqlite.py", "from agent.case import fold\nfrom agent.ledger.schema import connect\nimport sqlite3"),
+        ("gate/checks.py", "from agent.gate.types import Check\nfrom agent.model import Company"),
+        ("cli/__init__.py", "from agent import __version__, serve\nimport agent\nfrom agent.kernel.nft import Nft"),
+    ],
+)
+def test_an_import_that_the_table_allows_is_let_through(module: str, source: str) -> None:
+    assert import_faults(Path(module), source) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        *(
+            f"import {name}"
+            for name in ("time", "socket", "os", "subprocess", "logging", "threading", "random", "asyncio", "pathlib")
+        ),
+        *(f"import {name}" for name in ("sqlite3", "secrets", "uuid", "importlib", "signal", "tempfile", "ctypes")),
+        "from os import path",
+        "def f():\n    import os.path",
+        "import datetime\nx = datetime.datetime.now()",
+        "from datetime import date\nx = date.today()",
+        "from datetime import datetime\nclock = datetime.utcnow",
+        "from datetime import datetime as clock\nx = clock.now()",
+        "x = open('f')",
+        "print('here')",
+        "x = __import__('os')",
+    ],
+)
+def test_a_clock_or_the_outside_in_the_core_is_found(source: str) -> None:
+    assert len(purity_faults(Path("case.py"), source)) == 1
+
+
+def test_plain_computing_is_let_through() -> None:
+    source = "from datetime import UTC, datetime, time\nimport json\nfrom agent.model import Company\nx = datetime(2026, 1, 1)"
+    assert purity_faults(Path("case.py"), source) == []
+
+
+@pytest.mark.parametrize("source", ["x = 1", '"""Cases."""', '"""Floor 2. Cases."""', '"""Floor 12. Cases."""'])
+def test_a_docstring_without_its_floor_is_found(source: str) -> None:
+    assert docstring_fault(Path("case.py"), source)
