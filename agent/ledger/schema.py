@@ -38,6 +38,7 @@ CREATE TABLE events (
     hash        BLOB NOT NULL
 ) STRICT;
 CREATE INDEX events_subject ON events (subject);
+CREATE INDEX events_orders ON events (occurred_at) WHERE type = 'order.suspend';
 CREATE TRIGGER events_never_change BEFORE UPDATE ON events
     BEGIN SELECT raise(ABORT, 'events are never changed'); END;
 CREATE TRIGGER events_never_go BEFORE DELETE ON events

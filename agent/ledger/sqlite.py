@@ -17,6 +17,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Self
@@ -35,7 +36,13 @@ _Columns = tuple[str, str, str, str, str, str, str]
 # `*` is the column order of the schema, which belongs to this room.
 _EVENTS = "SELECT * FROM events WHERE seq > :after ORDER BY seq LIMIT :limit"
 _EVENTS_ABOUT = "SELECT * FROM events WHERE subject = :subject AND seq > :after ORDER BY seq LIMIT :limit"
-_MEASURES = "SELECT * FROM measures WHERE (company, case_id) > (?, ?) ORDER BY company, case_id LIMIT ?"
+_ORDERS = "SELECT occurred_at FROM events WHERE type = 'order.suspend' AND occurred_at >= ? ORDER BY occurred_at"
+_MEASURES = "SELECT * FROM measures WHERE (company, case_id) > (:company, :case) ORDER BY company, case_id LIMIT :limit"
+_MEASURES_SETTLED = """
+    SELECT measures.* FROM measures CROSS JOIN companies USING (company)
+    WHERE (company, case_id) > (:company, :case) AND dirty = 0 AND basis = :basis AND (next_at IS NULL OR next_at > :now)
+    ORDER BY company, case_id LIMIT :limit
+"""
 _MEASURES_OF = "SELECT * FROM measures WHERE company = ? ORDER BY case_id"
 
 # Each of these reads a range of one index; `!=` would read all of it, so a changed basis is asked for from both sides.
@@ -145,6 +152,14 @@ class Ledger:
             for seq, *columns, link in rows:
                 yield Row(seq=seq, event=_event(seq, tuple(columns)), hash=link)
             after = rows[-1][0]
+
+    def ordered_since(self, since: datetime) -> tuple[datetime, ...]:
+        """When suspensions were ordered, from `since` on, earliest first: for the limit of new ones per day.
+
+        Raises:
+            LedgerCorrupt: the file can not be read.
+        """
+        return tuple(parse_instant(at) for (at,) in self._all(_ORDERS, (instant(since),)))
 
     def verify(self, progress: Callable[[int, int], None] | None = None, *, anchor: tuple[int, bytes] | None = None) -> int:
         """Compute the chain again from the first row and compare, then have SQLite check its file.
@@ -266,12 +281,21 @@ class Ledger:
                 found.update(dict.fromkeys(company for (company,) in self._all(query, arguments)))
         return list(found)[:limit]
 
-    def in_force(self) -> Iterator[InForce]:
-        """Every measure in force, ordered by company and case."""
-        company, case = "", ""
-        while rows := self._all(_MEASURES, (company, case, _PAGE)):
+    def in_force(self, *, now: float = 0.0, basis: str | None = None) -> Iterator[InForce]:
+        """Every measure in force, ordered by company and case.
+
+        Args:
+            now: UNIX seconds (UTC); used with `basis`.
+            basis: when given, companies that are due (see `due`) are left out: they have yet to be decided about.
+
+        Raises:
+            LedgerCorrupt: the file can not be read.
+        """
+        query = _MEASURES if basis is None else _MEASURES_SETTLED
+        at = {"company": "", "case": "", "now": now, "basis": basis, "limit": _PAGE}
+        while rows := self._all(query, at):
             yield from map(_in_force, rows)
-            company, case = rows[-1][:2]
+            at |= {"company": rows[-1][0], "case": rows[-1][1]}
 
     def measures_of(self, company: str) -> tuple[InForce, ...]:
         """The measures in force of one company, ordered by case."""

@@ -466,8 +466,45 @@ def test_measures_are_replaced_company_by_company_and_counted(ledger: Ledger) ->
     assert len(listed) == 1100
 
 
+def test_measures_of_companies_that_are_due_can_be_left_out(ledger: Ledger) -> None:
+    names = ["calm", "fresh fact", "old basis", "time is up", "waits"]
+    ledger.append([payment(n, name) for n, name in enumerate(names)])
+    for name, next_at, basis in (
+        ("calm", None, "b"),
+        ("fresh fact", None, "b"),
+        ("old basis", None, "a"),
+        ("time is up", 100.0, "b"),
+        ("waits", 100.5, "b"),
+    ):
+        settle(ledger, name, next_at=next_at, basis=basis, held=True)
+    ledger.append([payment(9, "fresh fact")])
+    assert [one.company for one in ledger.in_force()] == names
+    left = [one.company for one in ledger.in_force(now=100.0, basis="b")]
+    assert left == ["calm", "waits"]
+    assert set(left) == set(names) - set(ledger.due(100.0, "b", 10))
+
+
+def test_orders_are_told_from_a_moment_on(ledger: Ledger) -> None:
+    def order(number: int) -> Event:
+        body = {
+            "order": f"o{number}",
+            "case": "k",
+            "services": ["backup"],
+            "gate": {},
+            "policy_digest": "",
+            "lease_minutes": 240,
+            "expires_at": "2026-04-01T00:00:00.000000Z",
+        }
+        at = START + timedelta(minutes=number)
+        return Event(id=f"o{number}", type="order.suspend", subject="za", occurred_at=at, received_at=at, source="agent", body=body)
+
+    ledger.append([order(3), payment(4), order(1), order(2), order(0)])
+    assert ledger.ordered_since(START + timedelta(minutes=1)) == tuple(START + timedelta(minutes=n) for n in (1, 2, 3))
+    assert ledger.ordered_since(START + timedelta(minutes=4)) == ()
+
+
 def test_no_question_about_who_is_due_reads_a_whole_table(path: Path, ledger: Ledger) -> None:
-    from agent.ledger.sqlite import _DUE, _EVENTS, _EVENTS_ABOUT, _MEASURES, _MEASURES_OF
+    from agent.ledger.sqlite import _DUE, _EVENTS, _EVENTS_ABOUT, _MEASURES, _MEASURES_OF, _MEASURES_SETTLED, _ORDERS
 
     db = sqlite3.connect(path)
     for query in _DUE:
@@ -478,12 +515,16 @@ def test_no_question_about_who_is_due_reads_a_whole_table(path: Path, ledger: Le
     for query, arguments in (
         (_EVENTS, {"after": 1, "limit": 1}),
         (_EVENTS_ABOUT, {"subject": "za", "after": 1, "limit": 1}),
-        (_MEASURES, ("a", "b", 1)),
+        (_MEASURES, {"company": "a", "case": "b", "limit": 1}),
         (_MEASURES_OF, ("a",)),
+        (_ORDERS, ("2026",)),
     ):
         plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {query}", arguments)]
         assert len(plan) == 1
         assert plan[0].startswith("SEARCH"), plan
+    at = {"company": "a", "case": "b", "now": 0, "basis": "b", "limit": 1}
+    plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {_MEASURES_SETTLED}", at)]
+    assert [step.split(" USING")[0] for step in plan] == ["SEARCH measures", "SEARCH companies"], plan
     db.close()
 
 
