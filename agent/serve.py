@@ -318,6 +318,9 @@ class _Bounded(H11Protocol):
             transport.write(_BUSY)
             transport.close()  # from here on nothing is read, so no other method sees data
             return
+        # asyncio does this only for sockets that were made with the protocol spelled out; without it an answer, which is
+        # written in two parts, waits 40 ms for the other side's delayed acknowledgement.
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.address = address
         self.open_from[address] += 1
         super().connection_made(transport)

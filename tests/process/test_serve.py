@@ -370,6 +370,19 @@ def test_one_connection_can_send_several_webhooks(gateway):
     assert len(gateway.enforcer.events) == 3
 
 
+def test_an_answer_is_not_held_back_by_delayed_acknowledgements(gateway):
+    """Over one kept connection, where a missing TCP_NODELAY costs 40 ms each time."""
+    conn = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=10)
+    took = []
+    for _ in range(15):
+        began = time.perf_counter()
+        conn.request("POST", "/webhooks/native", b"{}")
+        conn.getresponse().read()
+        took.append(time.perf_counter() - began)
+    conn.close()
+    assert sorted(took)[7] < 0.03
+
+
 # --- slow and many ----------------------------------------------------------------------------------------------
 
 QUICK = Limits(
