@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Final, Literal, TypeVar
 
 from agent.billing import KINDS, Source
+from agent.errors import ConfigError, Problem
 from agent.event import TYPES, Origin
 from agent.model import Inventory, Mode
 from agent.policy import kinds
@@ -66,7 +67,7 @@ class Operator:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Config:
-    """`ecluse.yaml`. Paths are absolute; `serve_user` and `operators_group` are names or ids, None means our own."""
+    """`ecluse.yaml`. Paths are absolute; users and groups are names or ids, None means our own."""
 
     policies: Path
     sources: Path
@@ -78,7 +79,18 @@ class Config:
     mode_ceiling: Mode = Mode.OBSERVE
     operators: tuple[Operator, ...] = ()
     serve_user: str | int | None = None
+    serve_group: str | int | None = None
     operators_group: str | int | None = None
+
+    @property
+    def intake_socket(self) -> Path:
+        """Where the listening role asks."""
+        return self.run_dir / "intake.sock"
+
+    @property
+    def operator_socket(self) -> Path:
+        """Where people and the command line ask."""
+        return self.run_dir / "operator.sock"
 
     def operator(self, uid: int) -> Operator | None:
         """The named person behind a user id, if there is one."""
@@ -144,6 +156,7 @@ def _config(table: Table, base: Path) -> Config | None:
     mode_ceiling = table.may("mode_ceiling", kinds.choice(Mode), Mode.OBSERVE)
     operators = table.each("operators", _operator)
     serve_user = table.may("serve_user", _account, None)
+    serve_group = table.may("serve_group", _account, None)
     operators_group = table.may("operators_group", _account, None)
     for attribute in ("name", "user"):
         seen = [getattr(each, attribute) for each in operators]
@@ -164,6 +177,7 @@ def _config(table: Table, base: Path) -> Config | None:
         mode_ceiling=mode_ceiling,
         operators=operators,
         serve_user=serve_user,
+        serve_group=serve_group,
         operators_group=operators_group,
     )
 
@@ -311,20 +325,31 @@ def _secret(path: Path, kind: str) -> Secret:
         raise Wrong(ConfigCode.BAD_SECRET, str(error), "Put the one secret in the file, and nothing else.") from None
 
 
-def make_source(source: SourceConfig) -> Source:
-    """The value that verifies webhooks, with its secrets.
+def billing_sources(sources: Mapping[str, SourceConfig]) -> Mapping[str, Source]:
+    """The values that verify webhooks, with their secrets, by name.
 
     Raises:
-        ConfigError: as `read_secrets`.
+        ConfigError: with every problem of every secret file, as `read_secrets`.
     """
-    return Source(
-        name=source.name,
-        kind=source.kind,
-        secrets=tuple(each.reveal() for each in read_secrets(source)),
-        events=source.events,
-        tolerance=timedelta(seconds=source.tolerance_seconds),
-        livemode_only=not source.test_mode,
-    )
+    found: dict[str, Source] = {}
+    problems: list[Problem] = []
+    for name, source in sources.items():
+        try:
+            secrets = read_secrets(source)
+        except ConfigError as error:
+            problems.extend(error.problems)
+            continue
+        found[name] = Source(
+            name=name,
+            kind=source.kind,
+            secrets=tuple(each.reveal() for each in secrets),
+            events=source.events,
+            tolerance=timedelta(seconds=source.tolerance_seconds),
+            livemode_only=not source.test_mode,
+        )
+    if problems:
+        raise ConfigError(tuple(problems))
+    return found
 
 
 def company_of(source: SourceConfig, customer: str, inventory: Inventory) -> str | None:

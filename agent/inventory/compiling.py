@@ -13,6 +13,7 @@ import os
 import sqlite3
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +25,8 @@ from agent.policy import Catalogue, Code, company_shapes, fingerprint, read, row
 
 #: Inventories left in the cache: the one in force must survive the compile of several that are not taken.
 _KEEP_FILES: Final = 5
+#: No compile takes this long.
+_STRAY_SECONDS: Final = 3600
 
 _TABLES: Final = """
 CREATE TABLE meta(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -130,7 +133,10 @@ def _sync(path: Path) -> None:
 
 
 def _forget_old(cache: Path) -> None:
-    """Remove all but the newest inventories. One that is open stays readable to whoever holds it."""
+    """Remove all but the newest inventories, and what a killed compile left. An open one stays readable to its holder."""
+    for stray in cache.glob("compile-*.tmp"):
+        if stray.stat().st_mtime < time.time() - _STRAY_SECONDS:
+            stray.unlink(missing_ok=True)
     by_age = sorted(cache.glob("inventory-*.db"), key=lambda path: path.stat().st_mtime, reverse=True)
     for path in by_age[_KEEP_FILES:]:
         path.unlink(missing_ok=True)
