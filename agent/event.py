@@ -485,7 +485,7 @@ def _pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in items:
         if name in found:
-            raise EventError(field=ascii(name)[1:81], what="given twice in one object")
+            raise EventError(field=ascii(name)[1:-1][:80], what="given twice in one object")
         found[name] = value
     return found
 

@@ -135,7 +135,7 @@ def read_item(item: Any, source: Source, *, id_: str) -> Fact | Ignored:
         raise EventError(field="body", what="not an object")
     unknown = sorted(set(item) - _ENVELOPE)
     if unknown:
-        raise EventError(field=ascii(unknown[0])[1:81], what="unknown field", mend="known: " + ", ".join(sorted(_ENVELOPE)))
+        raise EventError(field=ascii(unknown[0])[1:-1][:80], what="unknown field", mend="known: " + ", ".join(sorted(_ENVELOPE)))
     for name in ("type", "occurred_at"):
         if not isinstance(item.get(name), str):
             raise EventError(field=name, what="missing or not a text")

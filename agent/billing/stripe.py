@@ -105,7 +105,11 @@ def read(headers: Mapping[str, str], body: bytes, source: Source, now: datetime)
         if not isinstance(event, dict):
             raise EventError(field="body", what="not an object")
         if event.get("object") == "v2.core.event":
-            return (Ignored(type=str(event.get("type"))[:80], why="a thin event holds no data; choose snapshot events in Stripe"),)
+            return (
+                Ignored(
+                    type=ascii(event.get("type"))[1:-1][:80], why="a thin event holds no data; choose snapshot events in Stripe"
+                ),
+            )
         if event.get("object") != "event":
             raise EventError(field="object", what="not a Stripe event")
         name = _id(event, "id")
@@ -114,7 +118,7 @@ def read(headers: Mapping[str, str], body: bytes, source: Source, now: datetime)
         type_ = event.get("type")
         reader = _READERS.get(type_) if isinstance(type_, str) else None
         if reader is None:
-            return (Ignored(type=ascii(type_)[1:81], why="not an event that says anything about a debt"),)
+            return (Ignored(type=ascii(type_)[1:-1][:80], why="not an event that says anything about a debt"),)
         data = event.get("data")
         object_ = data.get("object") if isinstance(data, dict) else None
         if not isinstance(object_, dict):
