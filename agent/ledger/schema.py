@@ -169,7 +169,6 @@ def _prepare(db: sqlite3.Connection, path: Path, *, read_only: bool) -> None:
     if version > _VERSION:
         raise LedgerUnwritable(f"{path}: schema {version}, this version knows {_VERSION}. Install the newer ecluse again.")
     if read_only:
-        db.execute("PRAGMA query_only = ON")
         return
     if db.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
         raise LedgerUnwritable(f"{path}: this file system can not hold a write-ahead log. Use a local disk.")

@@ -153,6 +153,10 @@ class Ledger:
                 yield Row(seq=seq, event=_event(seq, tuple(columns)), hash=link)
             after = rows[-1][0]
 
+    def has(self, event_id: str) -> bool:
+        """Whether an event of this id is there."""
+        return bool(self._all("SELECT 1 FROM events WHERE id = ?", (event_id,)))
+
     def ordered_since(self, since: datetime) -> tuple[datetime, ...]:
         """When suspensions were ordered, from `since` on, earliest first: for the limit of new ones per day.
 

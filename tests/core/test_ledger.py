@@ -152,6 +152,15 @@ def test_a_body_that_is_no_json_text_is_refused_and_its_batch_with_it(ledger: Le
     assert ledger.append([payment(1)]) == (True,)
 
 
+def test_whatever_goes_wrong_within_a_batch_keeps_nothing_of_it(ledger: Ledger) -> None:
+    stranger = Event(id="x", type="of.nobody", subject="za", occurred_at=START, received_at=START, source="s", body={})
+    with pytest.raises(LookupError):
+        ledger.append([payment(1), stranger])
+    assert ledger.head() == (0, GENESIS)
+    assert ledger.record("za") is None
+    assert ledger.append([payment(1)]) == (True,)
+
+
 def test_a_body_is_hashed_as_it_reads_back(ledger: Ledger) -> None:
     # Tuples and number keys change on their way through JSON; the chain must hold all the same.
     gate = {10: ("pass", "fail"), 9: ()}
@@ -257,6 +266,12 @@ def test_rebuilding_mends_damaged_records_and_keeps_schedule_and_measures(path: 
     assert ledger.measures_of("za") == (measure("za"),)
     assert ledger.due(0, "b", 10) == ["za", "zb"]
     assert ledger.counts() == Counts(events=2, companies=2, measures=1)
+
+
+def test_rebuilding_makes_no_record_of_what_bears_on_no_decision(ledger: Ledger) -> None:
+    ledger.append([loaded(1)])
+    assert ledger.rebuild() == 0
+    assert ledger.record(HOST) is None
 
 
 # --- verifying ----------------------------------------------------------------------------------------------------
@@ -430,6 +445,7 @@ def test_those_with_a_measure_in_force_come_first(ledger: Ledger) -> None:
     assert ledger.due(10.0, "b", 3) == ["c11", "c07", "c03"]
     assert len(ledger.due(10.0, "other", 100)) == 12
     assert ledger.due(10.0, "other", 0) == []
+    assert [len(ledger.due(10.0, "other", limit)) for limit in range(14)] == [*range(13), 12]
 
 
 def test_a_fact_that_came_meanwhile_keeps_the_company_due_and_its_measures_as_they_were(ledger: Ledger) -> None:
@@ -560,6 +576,13 @@ def test_nobody_else_may_read_the_files(path: Path, ledger: Ledger) -> None:
     files = sorted(path.parent.iterdir())
     assert [file.name for file in files] == ["ledger.db", "ledger.db-shm", "ledger.db-wal", "ledger.db.lock"]
     assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+
+
+def test_a_file_that_others_could_read_is_closed_to_them(path: Path) -> None:
+    path.touch()
+    path.chmod(0o644)
+    with Ledger.open(path):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_commits_are_on_the_disk_before_they_count(ledger: Ledger) -> None:

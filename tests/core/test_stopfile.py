@@ -131,8 +131,9 @@ def test_what_is_no_readable_file_is_a_doubt_and_never_waits(path: Path, kind: s
     elif kind == "loop":
         path.symlink_to(path.name)
     else:
-        with path.open("wb") as file:
-            file.truncate(17 * 2**20)
+        write(path, Stop(all=CALM))
+        with path.open("ab") as file:
+            file.write(b" " * 17 * 2**20)
     stop = read(path)
     assert stop.fault
     assert stop.all is not None
