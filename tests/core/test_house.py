@@ -151,6 +151,18 @@ ROOMS: Mapping[str, Room] = {
             "proof": "every member is proven before it is loaded",
         },
     ),
+    "look": Room(
+        floor=3,
+        may={
+            "gateway": "the value it looks at",
+            "gate": "which checks pass and fail",
+            "judge": "how a company was judged",
+            "plan": "what would change in the kernel",
+            "report": "the same words as explain and simulate",
+            "ruleset": "reads the keys of the kernel back into prefixes",
+            "stopfile": "who stopped what",
+        },
+    ),
     # --- floor 4: doors ---
     # The face that listens knows no secret, no ledger and no kernel: this row is a wall, not a habit.
     "serve": Room(
@@ -163,7 +175,8 @@ ROOMS: Mapping[str, Room] = {
             "systemd": "readiness and sockets",
         },
     ),
-    "enforce": Room(floor=4, wiring=True),
+    "operate": Room(floor=4, wiring=True),
+    "enforce": Room(floor=4, wiring=True, may={"operate": "answers what persons ask over the operators' socket"}),
     "run": Room(floor=4, wiring=True, may={"serve": "both roles in one process", "enforce": "both roles in one process"}),
     "demo": Room(floor=4, wiring=True, may={"run": "shows the real thing", "serve": "starts it", "enforce": "starts it"}),
     "cli": Room(
