@@ -4,8 +4,8 @@ Rules of this room:
 
 1. A record is a set of distinct statements. Folding adds a statement or does nothing, so any order and any multiplicity of
    the same events gives the same record, and everything below is a function of the record alone.
-2. Where statements about one thing disagree, the reading that favours the customer wins: the later date, the smaller sum,
-   the narrower announcement, the payment counted, the dispute open.
+2. Where statements about one thing disagree, the reading that favours the customer wins: the later date, the narrower
+   announcement, the weaker proof, the payment counted, the dispute open. Sums are in `debt`.
 3. A case is one debtor company, one formal notice, one set of invoices. A company may have several; they never share facts
    that cut, only facts that help.
 4. Nothing is closed by forgetting: what the agent itself did (ordered, applied, restored) are facts of the same record.
@@ -14,7 +14,7 @@ Rules of this room:
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -26,9 +26,19 @@ Record = dict[str, Any]
 
 EMPTY_RECORD: Record = {}
 
-#: Types that only tell what happened to the host or to the rules; no decision rests on them.
+#: Types that only tell what happened to the host or to the rules; no decision rests on them. (A pause is obeyed from the stop
+#: file, which works without the ledger.)
 _NOT_FOLDED = frozenset(
-    {"measure.repaired", "policy.loaded", "policy.rejected", "agent.started", "customer.unknown", "case.observed"}
+    {
+        "measure.repaired",
+        "policy.loaded",
+        "policy.rejected",
+        "agent.started",
+        "customer.unknown",
+        "case.observed",
+        "pause.set",
+        "pause.lifted",
+    }
 )
 
 
@@ -56,11 +66,11 @@ def fold(record: Record, event: Event) -> Record:
     at = instant(event.occurred_at)
     kept = record.get(event.type, {})
     said = kept.get(key, {})
-    if beat and any((other["at"], other["id"]) >= (at, event.id) for other in said.values()):
-        return record
     name = hashlib.sha256(
         json.dumps([at, event.body], sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     ).hexdigest()[:16]
+    if beat and any((other["at"], known) > (at, name) for known, other in said.items()):
+        return record
     entry = {"at": at, "id": event.id, "source": event.source, "body": dict(event.body)}
     # Two ids for one statement: the smaller id stands for both, whichever came first.
     if name in said and said[name]["id"] <= event.id:
@@ -88,15 +98,21 @@ def keys(record: Record, type_: str) -> list[str]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Notice:
-    """A formal notice as announced: where statements differ, the narrowest services and the latest dates."""
+    """A formal notice as announced: where statements differ, the narrowest services and the latest dates.
+
+    `first_at` is the earliest date anybody gives for sending it: what the notice recalls must be older. `stage` is the
+    smallest measure it announces, None where it only names services.
+    """
 
     id: str
     channel: str
+    first_at: datetime
     dispatched_at: datetime
     invoices: tuple[str, ...]
     reminders: tuple[str, ...]
     services: tuple[str, ...]
     earliest_on: str
+    stage: int | None
     states: frozenset[str]
     cure_days: int
     effective_at: datetime | None
@@ -108,9 +124,10 @@ class Notice:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reminder:
-    """A reminder as sent, with the invoices it names."""
+    """A reminder with the invoices it names. `first_at` is the earliest date anybody gives for it, `sent_at` the latest."""
 
     id: str
+    first_at: datetime
     sent_at: datetime
     invoices: frozenset[str]
 
@@ -156,8 +173,9 @@ class Order:
 class Case:
     """One debtor, one notice, one set of invoices, and what the agent did about it so far.
 
-    `closed` is the cause of the final restore, or "" while the case lives. `orders` counts every order ever given,
-    so that the next one has a number of its own.
+    `closed` is the cause of the final restore, or "" while the case lives. `order` is the order that no restore has ended yet;
+    a case closed by hand has one until the restore is read back. `orders` counts every order ever given, so that the next one
+    has a number of its own. `in_force_since` is when a measure of this case was first applied.
     """
 
     id: str
@@ -168,9 +186,9 @@ class Case:
     approvals: tuple[Approval, ...]
     order: Order | None
     orders: int
+    in_force_since: datetime | None
     proposed: bool
     closed: str
-    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 def case_id(company: str, notice: str) -> str:
@@ -187,41 +205,48 @@ def cases(company: str, record: Record) -> tuple[Case, ...]:
 
 def _case(company: str, record: Record, notice: Notice, reminders: tuple[Reminder, ...], held: tuple[Hold, ...]) -> Case:
     name = case_id(company, notice.id)
-    given = [s for s in statements(record, "order.suspend") if s.body["case"] == name]
-    ended = {s.body["order"]: s for s in statements(record, "measure.restored") if s.body["case"] == name}
-    by_hand = [s.at for s in statements(record, "restore.ordered")]
-    order: Order | None = None
-    closed = next((str(s.body["cause"]) for s in ended.values() if s.body["final"]), "")
-    for one in given:
-        if any(at >= one.at for at in by_hand):
-            closed = closed or "operator"
-        elif one.body["order"] not in ended:
-            order = _order(record, one)
-    last_end = max((s.at for s in ended.values()), default=None)
-    revoked = max((s.at for s in statements(record, "approval.revoked") if s.body["case"] == name), default=None)
-    void_until = max((at for at in (last_end, revoked) if at is not None), default=None)
-    approvals = tuple(
-        Approval(
-            by=str(s.body["by"]),
-            role=str(s.body["role"]),
-            at=s.at,
-            expires_at=parse_instant(s.body["expires_at"]) if "expires_at" in s.body else None,
-            fact=s.id,
+    given, ended, proposed, approved, revoked, applied = (
+        [one for one in statements(record, type_) if one.body["case"] == name]
+        for type_ in (
+            "order.suspend",
+            "measure.restored",
+            "case.proposed",
+            "approval.given",
+            "approval.revoked",
+            "measure.applied",
         )
-        for s in statements(record, "approval.given")
-        if s.body["case"] == name and (void_until is None or s.at > void_until)
     )
+    last_end = max((one.at for one in ended), default=None)
+    void_until = max((one.at for one in (*ended, *revoked)), default=None)
+    ended_orders = {one.body["order"] for one in ended}
+    living = [one for one in given if one.body["order"] not in ended_orders]
+    closed = next((str(one.body["cause"]) for one in ended if one.body["final"]), "")
+    # A person's word to restore closes whatever was under way against the company; a notice that only runs goes on.
+    by_hand = max((one.at for one in statements(record, "restore.ordered")), default=None)
+    if by_hand is not None and any(one.at <= by_hand for one in (*given, *proposed, *approved)):
+        closed = closed or "operator"
     return Case(
         id=name,
         company=company,
         notice=notice,
         reminders=reminders,
         holds=held,
-        approvals=approvals,
-        order=None if closed else order,
-        orders=len({s.body["order"] for s in given}),
-        proposed=any(s.body["case"] == name and (last_end is None or s.at > last_end) for s in statements(record, "case.proposed")),
+        approvals=tuple(_approval(one) for one in approved if void_until is None or one.at > void_until),
+        order=_order(record, living[-1]) if living else None,
+        orders=len({one.body["order"] for one in given}),
+        in_force_since=min((one.at for one in applied), default=None),
+        proposed=any(last_end is None or one.at > last_end for one in proposed),
         closed=closed,
+    )
+
+
+def _approval(said: Statement) -> Approval:
+    return Approval(
+        by=str(said.body["by"]),
+        role=str(said.body["role"]),
+        at=said.at,
+        expires_at=parse_instant(said.body["expires_at"]) if "expires_at" in said.body else None,
+        fact=said.id,
     )
 
 
@@ -240,20 +265,29 @@ def _order(record: Record, said: Statement) -> Order:
     )
 
 
+#: Channels from the weakest proof to the strongest; where statements differ, the weakest counts.
+_CHANNELS = ("email", "lrar", "lre_q", "commissaire_de_justice")
+
+
 def _notices(record: Record) -> Iterator[Notice]:
     for key in keys(record, "notice.dispatched"):
         said = statements(record, "notice.dispatched", key)
         bodies = [one.body for one in said]
-        effective, how, proof, facts = _effect(record, key, str(bodies[-1]["channel"]))
+        announced = [body["announces"] for body in bodies]
+        channels = {str(body["channel"]) for body in bodies}
+        effective, how, proof, facts = _effect(record, key, electronic="lre_q" in channels)
         undeliverable = statements(record, "notice.undeliverable", key)
+        kept = {service for each in announced for service in each.get("kept", ())}
         yield Notice(
             id=key,
-            channel=str(bodies[-1]["channel"]),
+            channel=min(channels, key=_CHANNELS.index),
+            first_at=said[0].at,
             dispatched_at=said[-1].at,
             invoices=_in_all(bodies, "invoices"),
             reminders=_in_all(bodies, "reminders"),
-            services=tuple(sorted(set.intersection(*(set(body["announces"]["services"]) for body in bodies)))),
-            earliest_on=max(str(body["announces"]["earliest_on"]) for body in bodies),
+            services=tuple(name for name in _in_all(announced, "services") if name not in kept),
+            earliest_on=max(str(each["earliest_on"]) for each in announced),
+            stage=min((int(each["stage"]) for each in announced if "stage" in each), default=None),
             states=frozenset.intersection(*(frozenset(body["states"]) for body in bodies)),
             cure_days=max(int(body.get("cure_days", 0)) for body in bodies),
             effective_at=None if undeliverable else effective,
@@ -268,25 +302,25 @@ def _in_all(bodies: list[Mapping[str, Any]], name: str) -> tuple[str, ...]:
     return tuple(sorted(set.intersection(*(set(body[name]) for body in bodies))))
 
 
-def _effect(record: Record, notice: str, channel: str) -> tuple[datetime | None, str, str, tuple[str, ...]]:
+def _effect(record: Record, notice: str, *, electronic: bool) -> tuple[datetime | None, str, str, tuple[str, ...]]:
     """When a notice took effect, by which fact, and whether a proof came with it.
 
     Delivered or refused: that day. Not claimed: the first presentation (Cass. 1re civ., 20 Jan 2021, 19-20.680), but for an
     electronic registered letter the day it lapsed (CPCE R53-3: the addressee has fifteen days). Presented alone has no effect
-    yet: the letter may still come back. Of several dates for one fact the latest counts.
+    yet: the letter may still come back. Of several dates the latest counts.
     """
-    for type_, how in (("notice.delivered", "delivered"), ("notice.refused", "refused")):
-        said = statements(record, type_, notice)
+    found: list[tuple[datetime, str, str, tuple[str, ...]]] = []
+    for how in ("delivered", "refused"):
+        said = statements(record, f"notice.{how}", notice)
         if said:
-            return said[-1].at, how, _proof(said), tuple(one.id for one in said)
+            found.append((said[-1].at, how, _proof(said), tuple(one.id for one in said)))
     unclaimed = statements(record, "notice.unclaimed", notice)
-    if not unclaimed:
-        return None, "", "", ()
-    presented = statements(record, "notice.presented", notice)
-    facts = tuple(one.id for one in (*unclaimed, *presented))
-    if presented and channel != "lre_q":
-        return presented[-1].at, "unclaimed", _proof(unclaimed) or _proof(presented), facts
-    return unclaimed[-1].at, "unclaimed", _proof(unclaimed), facts
+    if unclaimed:
+        presented = statements(record, "notice.presented", notice)
+        facts = tuple(one.id for one in (*unclaimed, *presented))
+        at = presented[-1].at if presented and not electronic else unclaimed[-1].at
+        found.append((at, "unclaimed", _proof(unclaimed) or _proof(presented), facts))
+    return max(found, default=(None, "", "", ()), key=lambda one: (one[0], one[1]))
 
 
 def _proof(said: list[Statement]) -> str:
@@ -296,7 +330,8 @@ def _proof(said: list[Statement]) -> str:
 def _reminders(record: Record) -> Iterator[Reminder]:
     for key in keys(record, "reminder.sent"):
         said = statements(record, "reminder.sent", key)
-        yield Reminder(id=key, sent_at=said[-1].at, invoices=frozenset(_in_all([one.body for one in said], "invoices")))
+        named = frozenset(_in_all([one.body for one in said], "invoices"))
+        yield Reminder(id=key, first_at=said[0].at, sent_at=said[-1].at, invoices=named)
 
 
 def holds(record: Record) -> Iterator[Hold]:
@@ -332,12 +367,10 @@ class StandingApproval:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HostFacts:
-    """What the record of the host itself says: standing approvals, the last heartbeat of each source, whether it is paused."""
+    """What the record of the host itself says: standing approvals and the last heartbeat of each source."""
 
     standing: tuple[StandingApproval, ...]
     heartbeats: Mapping[str, datetime]
-    paused: bool
-    restore_all: bool
 
 
 def host_facts(record: Record) -> HostFacts:
@@ -358,13 +391,9 @@ def host_facts(record: Record) -> HostFacts:
         for one in statements(record, "standing_approval.given")
         if one.body["policy"] not in revoked or one.at > revoked[str(one.body["policy"])]
     )
-    pauses, resumes = statements(record, "pause.set"), statements(record, "pause.lifted")
-    paused = bool(pauses) and (not resumes or resumes[-1].at <= pauses[-1].at)
     return HostFacts(
         standing=standing,
         heartbeats={source: statements(record, "heartbeat", source)[-1].at for source in keys(record, "heartbeat")},
-        paused=paused,
-        restore_all=paused and any(bool(one.body.get("restore")) for one in pauses if not resumes or one.at >= resumes[-1].at),
     )
 
 

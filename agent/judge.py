@@ -19,9 +19,14 @@ NO_POLICY = Policy(id="", profile="fr-b2b", mode=Mode.OBSERVE)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Judged:
-    """One case with its judgement and the decision that follows."""
+    """One case with its judgement, the decision that follows, and the policy both rest on.
+
+    `debt` is what is owed under its notice: money that came back since then still counts.
+    """
 
     case: Case
+    debt: Debt
+    policy: Policy
     gate: Gate
     decision: Decision
 
@@ -69,7 +74,8 @@ def judge(
     rules = policy or NO_POLICY
     judged = []
     for case in cases(company_id, record):
-        gate = evaluate(case=case, debt=owed, company=company, services=services, policy=rules, world=world, now=now)
+        mine = debt(record, since=case.notice.first_at) if "payment.reversed" in record else owed
+        gate = evaluate(case=case, debt=mine, company=company, services=services, policy=rules, world=world, now=now)
         decision = decide(
             case=case,
             gate=gate,
@@ -79,6 +85,6 @@ def judge(
             lease_until=leases.get(case.id),
             now=now,
         )
-        judged.append(Judged(case=case, gate=gate, decision=decision))
+        judged.append(Judged(case=case, debt=mine, policy=rules, gate=gate, decision=decision))
     times = [one.decision.next_at for one in judged if one.decision.next_at is not None]
     return Judgement(company=company_id, debt=owed, judged=tuple(judged), next_at=min(times, default=None))

@@ -286,3 +286,11 @@ class Inventory(Protocol):
     def by_billing_id(self, source: str, customer_id: str) -> str | None:
         """The company that billing source `source` calls `customer_id`."""
         ...
+
+    def local_networks(self) -> Iterator[tuple[str, Network]]:
+        """Every site's own networks, with the site's name for messages; read once by the proof."""
+        ...
+
+    def protected_selectors(self) -> Iterator[tuple[str, Selector]]:
+        """Everything that may never be hit: selectors of never-cut services and declared dependencies, with names."""
+        ...

@@ -3,10 +3,10 @@
 One function per row of the table; each looks at `Facts` and nothing else.
 """
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
-from agent.calendar import day_start, local_date
-from agent.gate.facts import Facts, threshold
+from agent.calendar import day_everywhere, day_start, local_date
+from agent.gate.facts import Facts, threshold, undelivered, valid_reminders
 from agent.gate.types import Kind, Outcome, Verdict
 from agent.gate.words import day_fr, moment_en, moment_fr, names, sum_en, sum_fr
 from agent.model import ServiceClass
@@ -37,14 +37,15 @@ def debtor_and_target(f: Facts) -> Outcome:
     foreign = [name for name in f.case.notice.services if company.subscription(name) is None]
     if foreign:
         return _fail(f"service non souscrit : {names(foreign)}", f"service not subscribed: {names(foreign)}")
-    attached = [a for _, a in company.attachments()]
-    edges = [day_start(a.valid_from, zone) for a in attached if a.valid_from for zone in f.timezones] + [
-        day_start(a.valid_to + timedelta(days=1), zone) for a in attached if a.valid_to for zone in f.timezones
-    ]
+    edges: list[datetime] = []
+    valid = False
+    for site, attached in company.attachments():
+        today = local_date(f.now, site.timezone)
+        valid |= (attached.valid_from or today) <= today <= (attached.valid_to or today)
+        ends = attached.valid_to + timedelta(days=1) if attached.valid_to else None
+        edges += [day_start(day, site.timezone) for day in (attached.valid_from, ends) if day]
     until = min((edge for edge in edges if edge > f.now), default=None)
-    if not any(
-        (a.valid_from is None or a.valid_from <= f.today) and (a.valid_to is None or f.today <= a.valid_to) for a in attached
-    ):
+    if not valid:
         return Outcome(verdict=Verdict.FAIL, fr="aucun raccordement valide", en="no valid attachment", until=until)
     return Outcome(
         verdict=Verdict.PASS,
@@ -55,46 +56,42 @@ def debtor_and_target(f: Facts) -> Outcome:
 
 
 def invoices_identified(f: Facts) -> Outcome:
-    """G-03. Every counted invoice is identified, due, and says which delivered services it is for."""
+    """G-03. The invoices the measure rests on are identified, due, and say which delivered services they are for."""
     if f.debt.doubts:
         return _fail("paiement à vérifier : " + "; ".join(f.debt.doubts), "payment to look at: " + "; ".join(f.debt.doubts))
     if not f.case.notice.invoices:
         return _fail("la mise en demeure ne cite aucune facture", "the notice names no invoice")
     if not f.listed:
         return _fail("aucune facture citée n'est connue", "none of the invoices named is known")
-    facts = tuple(fact for invoice in f.counted for fact in invoice.facts)
-    for invoice in f.counted:
-        own = [line for line in invoice.lines if line.kind == "service"]
-        if not own:
-            return _fail(f"facture {invoice.id} sans ligne de service", f"invoice {invoice.id} has no service line", invoice.facts)
-        bare = [line.service for line in own if not line.delivered_ref]
-        if bare:
-            return _fail(
-                f"facture {invoice.id} : preuve de prestation absente pour {names(bare)}",
-                f"invoice {invoice.id}: no delivery reference for {names(bare)}",
-                invoice.facts,
-            )
-    return _pass(
-        f"factures identifiées, prestations justifiées : {names(i.id for i in f.counted) or 'aucune due'}",
-        f"invoices identified, delivery shown: {names(i.id for i in f.counted) or 'none due'}",
-        facts,
-    )
+    bare = [invoice for invoice in f.overdue if undelivered(invoice)]
+    if bare and len(bare) == len(f.overdue):
+        facts = tuple(fact for invoice in bare for fact in invoice.facts)
+        what = names(
+            f"{invoice.id} ({names(undelivered(invoice))})" if any(undelivered(invoice)) else invoice.id for invoice in bare
+        )
+        return _fail(f"preuve de prestation absente : {what}", f"no delivery reference: {what}", facts)
+    shown = [invoice for invoice in f.overdue if invoice not in bare]
+    fr = f"factures identifiées, prestations justifiées : {names(i.id for i in shown) or 'aucune due'}"
+    en = f"invoices identified, delivery shown: {names(i.id for i in shown) or 'none due'}"
+    if bare:
+        fr += f" ; non comptées, sans preuve : {names(i.id for i in bare)}"
+        en += f"; not counted, no proof: {names(i.id for i in bare)}"
+    return _pass(fr, en, tuple(fact for invoice in shown for fact in invoice.facts))
 
 
 def overdue_days(f: Facts) -> Outcome:
     """G-04. Each counted invoice is overdue long enough; younger ones are not counted."""
     needed = max(1, f.policy.min_days_overdue)
-    unpaid = [i for i in f.listed if not i.out and i.remaining > 0]
-    ripe = [i.due_on + timedelta(days=needed) for i in unpaid if i not in f.counted]
-    until = min((day_start(day, zone) for day in ripe for zone in f.timezones if day > f.today), default=None)
-    if not f.counted:
+    ripe = [i.due_on + timedelta(days=needed) for i in f.listed if not i.out and i.remaining > 0]
+    until = min((day_everywhere(day, f.timezones) for day in ripe if day > f.today), default=None)
+    if not f.overdue:
         return Outcome(
             verdict=Verdict.FAIL,
             fr=f"aucune facture échue depuis {needed} jours",
             en=f"no invoice overdue for {needed} days",
             until=until,
         )
-    oldest = max((f.today - i.due_on).days for i in f.counted)
+    oldest = max((f.today - i.due_on).days for i in f.overdue)
     return Outcome(
         verdict=Verdict.PASS,
         fr=f"échues depuis {needed} jours au moins, la plus ancienne depuis {oldest} jours",
@@ -121,23 +118,21 @@ def debt_material(f: Facts) -> Outcome:
 
 
 def reminders_sent(f: Facts) -> Outcome:
-    """G-06. Enough reminders, on days far enough apart, each after the due date, without effect."""
+    """G-06. Enough reminders, on days far enough apart, after the due date and before the notice, which recalls them."""
     needed, apart = f.policy.min_reminders, f.policy.reminder_spacing_days
-    worst: int | None = None
-    used: tuple[str, ...] = ()
-    for invoice in f.counted:
-        count, last = 0, date.min
-        for reminder in sorted(f.case.reminders, key=lambda one: (one.sent_at, one.id)):
-            day = local_date(reminder.sent_at, f.timezones[0])
-            if invoice.id in reminder.invoices and day > invoice.due_on and (last == date.min or (day - last).days >= apart):
-                count, last = count + 1, day
-                used = (*used, reminder.id)
-        worst = count if worst is None else min(worst, count)
-    found = worst or 0
-    facts = tuple(sorted(set(used)))
-    fr = f"{found} relances valables sur {needed} demandées, à {apart} jours d'intervalle au moins"
-    en = f"{found} valid reminders of {needed} required, at least {apart} days apart"
-    return _pass(fr, en, facts) if found >= needed else _fail(fr, en, facts)
+    shown = [invoice for invoice in f.overdue if not undelivered(invoice)] or f.overdue
+    used = {invoice.id: valid_reminders(invoice, f.case, f.policy, f.timezones) for invoice in shown}
+    most = max(used, key=lambda name: len(used[name]), default=None)
+    best = used[most] if most is not None else ()
+    fr = f"{len(best)} relances valables sur {needed} demandées, à {apart} jours d'intervalle au moins"
+    en = f"{len(best)} valid reminders of {needed} required, at least {apart} days apart"
+    if len(best) < needed:
+        return _fail(fr, en, tuple(one.id for one in best))
+    short = [name for name, found in used.items() if len(found) < needed]
+    if short:
+        fr += f" ; non comptées, trop peu relancées : {names(short)}"
+        en += f"; not counted, reminded too little: {names(short)}"
+    return _pass(fr, en, tuple(sorted({one.id for found in used.values() if len(found) >= needed for one in found})))
 
 
 def notice_proven(f: Facts) -> Outcome:
@@ -162,6 +157,17 @@ def notice_complete(f: Facts) -> Outcome:
     missing = MUST_STATE - notice.states
     if missing:
         return _fail(f"mentions absentes : {names(missing)}", f"not stated: {names(missing)}", notice.facts)
+    if notice.stage is not None and notice.stage < f.policy.stage:
+        return _fail(
+            f"annonce le palier {notice.stage}, mesure de palier {f.policy.stage}",
+            f"announces stage {notice.stage}, the measure is stage {f.policy.stage}",
+            notice.facts,
+        )
+    wider = set(f.case.order.services) - set(notice.services) if f.case.order is not None else set()
+    if wider:
+        return _fail(
+            f"services suspendus sans annonce : {names(wider)}", f"suspended but not announced: {names(wider)}", notice.facts
+        )
     day = date.fromisoformat(notice.earliest_on)
     return _pass(
         f"annonce la suspension de {names(notice.services)} à partir du {day_fr(day)}",
@@ -174,8 +180,7 @@ def cure_period(f: Facts) -> Outcome:
     """G-09. The notice took effect and its period has ended (CPC 641-642), and the announced date has come."""
     if f.cure_ends is None or f.notice_day is None:
         return _fail("mise en demeure sans effet à ce jour", "the notice has not taken effect", f.case.notice.facts)
-    announced = max(day_start(date.fromisoformat(f.case.notice.earliest_on), zone) for zone in f.timezones)
-    start = max(f.cure_ends, announced)
+    start = max(f.cure_ends, day_everywhere(date.fromisoformat(f.case.notice.earliest_on), f.timezones))
     place = f.timezones[0]
     fr = f"effet le {day_fr(f.notice_day)}, mesure possible à partir du {moment_fr(start, place)}"
     en = f"effective {f.notice_day}, measure possible from {moment_en(start, place)}"
@@ -195,7 +200,10 @@ def notice_fresh(f: Facts) -> Outcome:
 
 
 def order_of_facts(f: Facts) -> Outcome:
-    """G-11. Due dates, then reminders, then the notice that recalls them, then the end of the period, then now."""
+    """G-11. Due dates, then reminders, then the notice that recalls them, then the end of the period, then now.
+
+    That a reminder came after the due date is asked of each invoice by G-06, which counts no other.
+    """
     if f.cure_ends is None:
         return _unknown("pas de mise en demeure effective à ordonner", "no effective notice to put in order")
     notice = f.case.notice
@@ -207,18 +215,10 @@ def order_of_facts(f: Facts) -> Outcome:
             f"the notice recalls only {len(recalled)} known reminders",
             notice.facts,
         )
-    late = [reminder.id for reminder in recalled if reminder.sent_at >= notice.dispatched_at]
+    late = [reminder.id for reminder in recalled if reminder.sent_at >= notice.first_at]
     if late:
         return _fail(f"relances postérieures : {names(late)}", f"reminders after the notice: {names(late)}", notice.facts)
     place = f.timezones[0]
-    early = [
-        reminder.id
-        for reminder in recalled
-        for invoice in f.counted
-        if invoice.id in reminder.invoices and local_date(reminder.sent_at, place) <= invoice.due_on
-    ]
-    if early:
-        return _fail(f"relances avant échéance : {names(early)}", f"reminders before the due date: {names(early)}", notice.facts)
     if notice.effective_at is not None and notice.effective_at < notice.dispatched_at:
         return _fail("réception antérieure à l'envoi", "received before it was sent", notice.facts)
     if f.now < f.cure_ends:
@@ -249,7 +249,7 @@ def no_dispute(f: Facts) -> Outcome:
 
 
 def no_hold(f: Facts) -> Outcome:
-    """G-13. Nothing forbids suspending. A hold that only freezes escalation does not end a running measure."""
+    """G-13. Nothing forbids suspending. A hold that only freezes escalation does not end a measure that is in force."""
     if not f.case.holds:
         return _pass("aucun gel de la procédure", "no hold")
     kinds = names({hold.kind for hold in f.case.holds})
@@ -258,7 +258,7 @@ def no_hold(f: Facts) -> Outcome:
         fr=f"procédure gelée : {kinds}",
         en=f"on hold: {kinds}",
         facts=tuple(hold.fact for hold in f.case.holds),
-        kind=Kind.STANDING if any(hold.restores for hold in f.case.holds) else Kind.APPLY,
+        kind=None if f.case.order is None or any(hold.restores for hold in f.case.holds) else Kind.APPLY,
     )
 
 
@@ -285,7 +285,7 @@ def classes_suspendable(f: Facts) -> Outcome:
     if wrong:
         return _fail(f"services jamais suspendus : {names(wrong)}", f"services never suspended: {names(wrong)}")
     if f.policy.confine_to_unpaid_service:
-        unpaid = {line.service for invoice in f.counted for line in invoice.lines}
+        unpaid = {line.service for invoice in f.counted for line in invoice.lines if line.kind == "service" and line.amount > 0}
         paid = [name for name in f.case.notice.services if name not in unpaid]
         if f.counted and paid:
             return _fail(f"services sans facture impayée : {names(paid)}", f"services with no unpaid invoice: {names(paid)}")
@@ -300,7 +300,7 @@ def not_prepaid(f: Facts) -> Outcome:
         return _unknown("société inconnue de l'inventaire", "company not in the inventory")
     own = [f.company.subscription(name) for name in f.case.notice.services]
     paid = {s.service: s.paid_through for s in own if s and s.paid_through and s.paid_through >= f.today}
-    until = min((day_start(day + timedelta(days=1), zone) for day in paid.values() for zone in f.timezones), default=None)
+    until = min((day_everywhere(day + timedelta(days=1), f.timezones) for day in paid.values()), default=None)
     if paid:
         return Outcome(
             verdict=Verdict.FAIL,

@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
-from agent.calendar import day_start, local_date, period_end
-from agent.case import Case, StandingApproval
+from agent.calendar import day_everywhere, local_date, period_end
+from agent.case import Case, Reminder, StandingApproval
 from agent.debt import Debt, Invoice
 from agent.model import Company, Mode, Policy, Service
+
+#: The zone of the provider: where a company has no site, and one of the readings of a date that a proof bears.
+HOME = "Europe/Paris"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,7 +34,10 @@ class Facts:
     """One case with everything needed to judge it.
 
     `company` is None when the inventory has none such; `mode` is the one in force. `listed` are the invoices the notice names,
-    `counted` those of them that are overdue, unpaid and undisputed; `cure_ends` is when the period of the notice has ended.
+    `overdue` those of them that are due long enough, unpaid and undisputed. `counted` are the overdue ones that are shown to be
+    delivered and were reminded enough: the measure rests on these alone. Every invoice stands on its own proof, so that paying
+    or contesting a badly proven one never makes the others count for more. Where none is proven, `counted` are all overdue
+    ones, and G-03 or G-06 says what is missing. `cure_ends` is when the period of the notice has ended.
     """
 
     case: Case
@@ -43,6 +49,7 @@ class Facts:
     now: datetime
     mode: Mode
     listed: tuple[Invoice, ...]
+    overdue: tuple[Invoice, ...]
     counted: tuple[Invoice, ...]
     today: date
     timezones: tuple[str, ...]
@@ -77,23 +84,30 @@ def facts_of(
     Where a company has sites in several time zones, a day has begun only when it has begun everywhere: the customer has the
     benefit of the doubt.
     """
-    timezones = tuple(sorted({site.timezone for site in company.sites})) if company and company.sites else ("Europe/Paris",)
+    timezones = tuple(sorted({site.timezone for site in company.sites})) if company and company.sites else (HOME,)
     today = min(local_date(now, zone) for zone in timezones)
     listed = tuple(debt.invoices[name] for name in case.notice.invoices if name in debt.invoices)
-    counted = tuple(
+    overdue = tuple(
         invoice
         for invoice in listed
         if not invoice.out
         and invoice.remaining > 0
         and invoice.currency == policy.currency
+        and all(contract == (company.contract if company else contract) for contract in invoice.contracts)
         and (today - invoice.due_on).days >= max(1, policy.min_days_overdue)
+    )
+    proven = tuple(
+        invoice
+        for invoice in overdue
+        if not undelivered(invoice) and len(valid_reminders(invoice, case, policy, timezones)) >= policy.min_reminders
     )
     notice_day = cure_ends = None
     if case.notice.effective_at is not None:
-        # The date is the one the proof bears: the civil date at the source. The latest reading favours the customer.
-        notice_day = max(local_date(case.notice.effective_at, zone) for zone in timezones)
+        # The date is the one the proof bears: the civil date at the source, which is at one of the sites or with the provider
+        # (a letter to Martinique may be dated by midnight in Paris). The latest reading favours the customer.
+        notice_day = max(local_date(case.notice.effective_at, zone) for zone in (*timezones, HOME))
         last_day = period_end(notice_day, max(policy.notice_days, case.notice.cure_days), policy.holidays)
-        cure_ends = max(day_start(date.fromordinal(last_day.toordinal() + 1), zone) for zone in timezones)
+        cure_ends = day_everywhere(last_day + timedelta(days=1), timezones)
     return Facts(
         case=case,
         debt=debt,
@@ -104,9 +118,38 @@ def facts_of(
         now=now,
         mode=mode,
         listed=listed,
-        counted=counted,
+        overdue=overdue,
+        counted=proven or overdue,
         today=today,
         timezones=timezones,
         notice_day=notice_day,
         cure_ends=cure_ends,
     )
+
+
+def undelivered(invoice: Invoice) -> tuple[str, ...]:
+    """The service lines of an invoice without a delivery reference; ("",) when it has no service line at all."""
+    own = [line for line in invoice.lines if line.kind == "service"]
+    return tuple(line.service for line in own if not line.delivered_ref) if own else ("",)
+
+
+def valid_reminders(invoice: Invoice, case: Case, policy: Policy, timezones: tuple[str, ...]) -> tuple[Reminder, ...]:
+    """The reminders that count for an invoice: recalled by the notice, after the due date, before the notice, far enough apart.
+
+    Where somebody dates a reminder twice, it must be right by both dates.
+    """
+
+    def day(at: datetime) -> date:
+        return min(local_date(at, zone) for zone in (*timezones, HOME))
+
+    found: list[Reminder] = []
+    for one in sorted(case.reminders, key=lambda each: (each.sent_at, each.id)):
+        if (
+            one.id in case.notice.reminders
+            and invoice.id in one.invoices
+            and day(one.first_at) > invoice.due_on
+            and one.sent_at < case.notice.first_at
+            and (not found or (day(one.first_at) - day(found[-1].sent_at)).days >= policy.reminder_spacing_days)
+        ):
+            found.append(one)
+    return tuple(found)

@@ -1,6 +1,6 @@
 """Floor 1. The code of the checks that rest on the moment, the feeds and the persons."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from agent.calendar import Opening, opening
 from agent.gate.facts import Facts
@@ -69,9 +69,14 @@ def feed_fresh(f: Facts) -> Outcome:
     if silent:
         return Outcome(verdict=Verdict.FAIL, fr=f"source muette : {names(silent)}", en=f"silent source: {names(silent)}")
     # A heartbeat dated in the future proves nothing about the present.
-    ahead = [source for source, at in f.world.feeds.items() if at is not None and at > f.now + age]
+    ahead = {source: at - age for source, at in f.world.feeds.items() if at is not None and at > f.now + age}
     if ahead:
-        return Outcome(verdict=Verdict.UNKNOWN, fr=f"source en avance : {names(ahead)}", en=f"source ahead of time: {names(ahead)}")
+        return Outcome(
+            verdict=Verdict.UNKNOWN,
+            fr=f"source en avance : {names(ahead)}",
+            en=f"source ahead of time: {names(ahead)}",
+            until=min(ahead.values()),
+        )
     oldest = min(at for at in f.world.feeds.values() if at is not None)
     return Outcome(
         verdict=Verdict.PASS,
@@ -82,7 +87,7 @@ def feed_fresh(f: Facts) -> Outcome:
 
 
 def approvals(f: Facts) -> Outcome:
-    """G-23. Named persons approved: this case, or (mode auto) this policy in exactly this version."""
+    """G-23. Enough named persons approved: this case, or (mode auto) this policy in exactly this version."""
     standing = _standing(f) if f.mode is Mode.AUTO else None
     if standing is not None and standing.verdict is Verdict.PASS:
         return standing
@@ -102,20 +107,25 @@ def approvals(f: Facts) -> Outcome:
 
 
 def _standing(f: Facts) -> Outcome:
+    """As many persons as for a single case: who lets a policy act by itself decides about more than one company."""
     own = [one for one in f.world.standing if one.policy == f.policy.id and one.role in APPROVING_ROLES]
-    living = [one for one in own if one.policy_digest == f.policy.digest and one.expires_at > f.now]
-    if living:
-        until = max(one.expires_at for one in living)
-        persons = names({one.by for one in living})
+    ends: dict[str, datetime] = {}  # of each person the word that holds longest
+    for one in own:
+        if one.policy_digest == f.policy.digest and one.expires_at > f.now:
+            ends[one.by] = max(one.expires_at, ends.get(one.by, one.expires_at))
+    if len(ends) >= f.policy.approvals:
+        until = sorted(ends.values())[-f.policy.approvals]
         return Outcome(
             verdict=Verdict.PASS,
-            fr=f"validation permanente de {persons} jusqu'au {moment_fr(until, f.timezones[0])}",
-            en=f"standing approval by {persons} until {moment_en(until, f.timezones[0])}",
-            facts=tuple(one.fact for one in living),
+            fr=f"validation permanente de {names(ends)} jusqu'au {moment_fr(until, f.timezones[0])}",
+            en=f"standing approval by {names(ends)} until {moment_en(until, f.timezones[0])}",
+            facts=tuple(one.fact for one in own if one.by in ends and one.policy_digest == f.policy.digest),
             until=until,
         )
     if not own:
         why_fr, why_en = "absente", "missing"
+    elif ends:
+        why_fr, why_en = f"donnée par {names(ends)} seulement", f"given by {names(ends)} only"
     elif any(one.policy_digest == f.policy.digest for one in own):
         why_fr, why_en = "échue", "expired"
     else:
@@ -124,19 +134,26 @@ def _standing(f: Facts) -> Outcome:
 
 
 def blast_radius(f: Facts) -> Outcome:
-    """G-24. Not too many new suspensions in 24 hours on one gateway."""
+    """G-24. Not too many new suspensions in 24 hours on one gateway. The case's own order does not stand in its way."""
+    allowed = f.world.ordered_last_day < f.policy.max_new_per_day + (f.case.order is not None)
     fr = f"{f.world.ordered_last_day} suspensions en 24 h, {f.policy.max_new_per_day} au plus"
     en = f"{f.world.ordered_last_day} suspensions in 24 h, {f.policy.max_new_per_day} at most"
-    return Outcome(verdict=Verdict.PASS if f.world.ordered_last_day < f.policy.max_new_per_day else Verdict.FAIL, fr=fr, en=en)
+    return Outcome(verdict=Verdict.PASS if allowed else Verdict.FAIL, fr=fr, en=en)
 
 
 def duration(f: Facts) -> Outcome:
-    """G-27. A measure is temporary: it ends by itself, and a person looks at the case."""
-    if f.case.order is None:
-        days = f.policy.max_suspension_days
+    """G-27. A measure is temporary: it ends by itself, and a person looks at the case.
+
+    Counted from the first time the case was suspended: breaks in between (a lease that ran out, a pause) do not make it longer.
+    """
+    days = f.policy.max_suspension_days
+    order, since = f.case.order, f.case.in_force_since
+    ends = [since + timedelta(days=days)] if since else []
+    if order is not None:
+        ends += [order.expires_at, order.ordered_at + timedelta(days=days)]
+    if not ends:
         return Outcome(verdict=Verdict.PASS, fr=f"{days} jours au plus", en=f"{days} days at most")
-    start = f.case.order.applied_at or f.case.order.ordered_at
-    end = min(f.case.order.expires_at, start + timedelta(days=f.policy.max_suspension_days))
+    end = min(ends)
     return Outcome(
         verdict=Verdict.PASS if f.now < end else Verdict.FAIL,
         fr=f"se termine au plus tard le {moment_fr(end, f.timezones[0])}",

@@ -1,0 +1,206 @@
+"""Floor 3. The whole kernel against the whole ledger: at start, after somebody flushed us, and now and then.
+
+Rules of this room:
+
+1. A start never opens a hole and never flushes what is right: the structure is compared first and replaced only if it differs.
+2. What nobody ordered goes, what was ordered and is missing comes back, but only with the decision that stands: a company
+   that is due is decided first.
+3. Nothing is held in memory for each customer but one number, and the caller can breathe between two steps.
+4. Before an element is deleted or a company repaired, the ledger is asked again: minutes may have passed since it was read.
+"""
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import groupby
+
+from agent.errors import ProofFailed
+from agent.event import HOST, instant
+from agent.gateway import Gateway, agent_event, log
+from agent.ledger import InForce
+from agent.proof import prove_members
+from agent.reconcile import settle
+from agent.rules import Change, Element, Key
+
+#: Companies per transaction of a bulk load, and per breath of an audit.
+CHUNK = 250
+
+Breath = Generator[None, None, "Audited"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Audited:
+    """What an audit found: elements wanted, found as wanted, found though nobody wants them; companies put right."""
+
+    wanted: int
+    found: int
+    strangers: int
+    repaired: int
+
+    @property
+    def sentence(self) -> str:
+        """For the log and the status line."""
+        if not self.strangers and not self.repaired:
+            return f"kernel and ledger agree on {self.wanted} elements"
+        return (
+            f"{self.found} of {self.wanted} elements found, {self.strangers} strangers removed, {self.repaired} companies repaired"
+        )
+
+
+def start(gateway: Gateway) -> Breath:
+    """Bring the kernel to what the ledger says is in force, whatever a former process or a reboot left."""
+    fresh = load_structure(gateway)
+    if fresh:
+        loaded = yield from load(gateway)
+        return Audited(wanted=loaded, found=loaded, strangers=0, repaired=0)
+    return (yield from audit(gateway))
+
+
+def load_structure(gateway: Gateway) -> bool:
+    """Make chains, maps and sets as wanted. True when our table was not there at all."""
+    structure = gateway.rules.structure
+    observed = gateway.kernel.observe(structure)
+    if observed.structure != "as_wanted" or observed.strangers:
+        gateway.kernel.apply(Change(structure=structure))
+    return observed.structure == "absent"
+
+
+def repair(gateway: Gateway, cause: str) -> Breath:
+    """Somebody touched our table: put it back, and say so in the ledger."""
+    structure = gateway.rules.structure
+    observed = gateway.kernel.observe(structure)
+    if observed.structure == "as_wanted" and not observed.strangers:
+        return (yield from audit(gateway))
+    kind = "flush" if observed.structure == "absent" else "drift"
+    gateway.kernel.apply(Change(structure=structure))
+    if kind == "flush":
+        loaded = yield from load(gateway)
+        audited = Audited(wanted=loaded, found=0, strangers=0, repaired=loaded)
+    else:
+        audited = yield from audit(gateway)
+    now = gateway.now()
+    words = {"flush": "removed", "drift": "changed"}
+    log.warning("our table was %s by %s; put back with %d elements", words[kind], cause, audited.wanted)
+    gateway.metrics.changed("repair")
+    gateway.metrics.repaired(kind)
+    gateway.append(
+        agent_event(
+            id_=f"repaired:{kind}:{instant(now)}",
+            type_="measure.repaired",
+            subject=HOST,
+            now=now,
+            body={"what": f"our table was {words[kind]} by {cause}", "count": audited.wanted, "times": {"verified": instant(now)}},
+        )
+    )
+    return audited
+
+
+def load(gateway: Gateway) -> Generator[None, None, int]:
+    """Fill empty sets with every measure in force whose decision still stands, in few large transactions."""
+    batch: list[Element] = []
+    loaded = 0
+    for number, elements in enumerate(_every(gateway), start=1):
+        batch.extend(elements)
+        if number % CHUNK == 0:
+            gateway.kernel.apply(Change(add=tuple(batch)))
+            loaded += len(batch)
+            batch.clear()
+            yield
+    if batch:
+        gateway.kernel.apply(Change(add=tuple(batch)))
+    gateway.in_kernel(loaded + len(batch))
+    return loaded + len(batch)
+
+
+def audit(gateway: Gateway) -> Breath:
+    """Compare every element of our sets with every measure in force, both ways."""
+    expected: set[int] = set()
+    for number, elements in enumerate(_every(gateway)):
+        expected.update(_number(element.set, element.key, element.case) for element in elements)
+        if number % CHUNK == 0:
+            yield
+    wanted = len(expected)
+    found, strangers = 0, 0
+    for members in gateway.rules.structure.sets:
+        odd: list[tuple[Key, str]] = []
+        for number, (key, member) in enumerate(gateway.kernel.dump(members.name)):
+            name = _number(members.name, key, member.case)
+            if name in expected:
+                expected.discard(name)
+                found += 1
+            else:
+                odd.append((Key(set=members.name, key=key), member.case))
+            if number % (CHUNK * 10) == 0:
+                yield
+        strangers += _remove(gateway, odd)
+    repaired = yield from _put_back(gateway, expected)
+    gateway.in_kernel(found)
+    return Audited(wanted=wanted, found=found, strangers=strangers, repaired=repaired)
+
+
+def _remove(gateway: Gateway, odd: list[tuple[Key, str]]) -> int:
+    delete = []
+    for key, case in odd:
+        company_id = case.partition(":")[0]
+        elements = _elements(gateway, company_id, gateway.ledger.measures_of(company_id))
+        if all(key != Key(set=e.set, key=e.key) for e in elements) and not _ordered(gateway, company_id):
+            delete.append(key)
+    if delete:
+        gateway.kernel.apply(Change(delete=tuple(delete)))
+        log.warning("removed %d elements that no measure in force wants", len(delete))
+        gateway.metrics.repaired("strangers", len(delete))
+    return len(delete)
+
+
+def _ordered(gateway: Gateway, company_id: str) -> bool:
+    """True for a company with an order whose application is not settled yet: it is due, and `settle` will say what goes."""
+    judgement = gateway.judge(company_id, gateway.now())[1]
+    return any(one.case.order is not None and not gateway.ledger.measures_of(company_id) for one in judgement.judged)
+
+
+def _put_back(gateway: Gateway, missing: set[int]) -> Generator[None, None, int]:
+    repaired = 0
+    if missing:
+        for number, (company_id, held) in enumerate(_held(gateway)):
+            elements = _elements(gateway, company_id, held)
+            if any(_number(e.set, e.key, e.case) in missing for e in elements):
+                settle(gateway, company_id)
+                repaired += 1
+            if number % CHUNK == 0:
+                yield
+    return repaired
+
+
+def _every(gateway: Gateway) -> Iterator[tuple[Element, ...]]:
+    for company_id, held in _held(gateway):
+        elements = _elements(gateway, company_id, held)
+        if elements:
+            yield elements
+
+
+def _held(gateway: Gateway) -> Iterator[tuple[str, tuple[InForce, ...]]]:
+    """Measures in force by company, without those a new fact, the time or a new policy has yet to be decided on."""
+    standing = gateway.ledger.in_force(now=gateway.now().timestamp(), basis=gateway.basis)
+    for company_id, held in groupby(standing, key=lambda one: one.company):
+        yield company_id, tuple(held)
+
+
+def _elements(gateway: Gateway, company_id: str, held: tuple[InForce, ...]) -> tuple[Element, ...]:
+    pause = gateway.stop.pause(company_id)
+    if company_id in gateway.volatile or (pause is not None and pause.restore):
+        return ()
+    company = gateway.rules.inventory.company(company_id)
+    leases = [(one.case, one.services, datetime.fromtimestamp(one.lease_until, UTC)) for one in held]
+    elements = gateway.wanted(company, leases, gateway.now())
+    if company is not None:
+        try:
+            prove_members(elements, company, {name for one in held for name in one.services}, gateway.rules.proven)
+        except ProofFailed as error:  # one company we can not be sure about is left alone; the others have their turn
+            log.error("%s: %s; not suspended", company_id, error)
+            return ()
+    return elements
+
+
+def _number(set_name: str, key: bytes, case: str) -> int:
+    """One number for one element: a set of numbers for 300 000 elements takes a tenth of the elements themselves."""
+    return hash((set_name, key, case))

@@ -1,0 +1,256 @@
+"""Floor 3. What the enforcing side works on, and what it wants of the kernel for one company.
+
+One value with a lifetime: the ledger, the kernel, the policies in force, the clock, the stop file. `reconcile` and `audit`
+are the two flows over it.
+"""
+
+import hashlib
+import json
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from agent import __version__, stopfile
+from agent.calendar import day_start, local_date
+from agent.case import EMPTY_RECORD, Record, fold, host_facts
+from agent.errors import LedgerUnwritable
+from agent.event import HOST, Event
+from agent.gate import World
+from agent.judge import Judgement, judge
+from agent.kernel import Kernel
+from agent.ledger import InForce
+from agent.ledger.sqlite import Ledger
+from agent.metrics import EnforcerMetrics
+from agent.model import Company, Inventory, Mode
+from agent.proof import Proven, prove
+from agent.rules import Element, Structure
+from agent.ruleset import members, structure
+
+log = logging.getLogger("ecluse")
+
+_DAY = timedelta(days=1)
+
+#: Why the stop file names a company when no person wrote it there.
+_VOLATILE = "restored while the ledger could not be written"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InForceRules:
+    """An inventory with what was compiled and proven from it."""
+
+    inventory: Inventory
+    structure: Structure
+    proven: Proven
+    loaded_at: datetime
+
+    @classmethod
+    def compile(cls, inventory: Inventory, now: datetime) -> "InForceRules":
+        """Compile and prove; raises ProofFailed for a ruleset that could hit what is protected."""
+        compiled = structure(inventory.services, inventory.shapes)
+        proven = prove(compiled, inventory.protected_selectors(), inventory.local_networks(), inventory.services)
+        return cls(inventory=inventory, structure=compiled, proven=proven, loaded_at=now)
+
+
+@dataclass(kw_only=True)
+class Gateway:
+    """See the room's docstring. `now` gives aware UTC time; only the demo and tests inject another than the wall clock.
+
+    `volatile`: facts the ledger could not take yet, by company: authentic ones that can only help, and what was done on their
+    ground. They count like recorded ones, and are recorded as soon as the ledger takes them. `waiting`: proposed cases that wait
+    for persons or the moment, by company, as far as they were looked at since the start (they are every minute).
+    """
+
+    ledger: Ledger
+    kernel: Kernel
+    rules: InForceRules
+    now: Callable[[], datetime]
+    stop_path: Path
+    ceiling: Mode
+    feeds: tuple[str, ...]
+    metrics: EnforcerMetrics
+    volatile: dict[str, list[Event]] = field(default_factory=dict)
+    arrived: dict[str, float] = field(default_factory=dict)
+    waiting: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    ordered: deque[datetime] = field(default_factory=deque)
+    ledger_good: bool = True
+    last_sentence: str = ""
+    last_good_at: datetime | None = None
+    failures: dict[str, str] = field(default_factory=dict)
+    world: World = field(init=False)
+    stop: stopfile.Stop = field(init=False)
+    held_in_memory: stopfile.Pause | None = None
+    basis: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.ordered.extend(self.ledger.ordered_since(self.now() - _DAY))
+        self.look_around()
+
+    def look_around(self) -> None:
+        """Read what concerns no single company: the stop file, the host's record, the orders of the last day."""
+        now = self.now()
+        self.stop = stopfile.read(self.stop_path)
+        if self.held_in_memory is not None:
+            self.stop = replace(self.stop, all=self.held_in_memory)
+        host = host_facts(self.ledger.record(HOST) or EMPTY_RECORD)
+        while self.ordered and self.ordered[0] <= now - _DAY:
+            self.ordered.popleft()
+        self.world = World(
+            ceiling=self.ceiling,
+            feeds={source: host.heartbeats.get(source) for source in self.feeds},
+            standing=host.standing,
+            paused=self.stop.all is not None,
+            ordered_last_day=len(self.ordered),
+        )
+        # Everything but heartbeats and counts, which only matter to cases that wait and are looked at every minute anyway.
+        self.basis = hashlib.sha256(
+            json.dumps(
+                [
+                    __version__,
+                    self.rules.inventory.digest,
+                    self.ceiling.value,
+                    sorted(one.fact for one in host.standing),
+                    None if self.stop.all is None else self.stop.all.restore,
+                    sorted(self.stop.companies),
+                ]
+            ).encode()
+        ).hexdigest()[:32]
+        self.metrics.paused(paused=self.stop.all is not None)
+
+    def record(self, company_id: str) -> Record:
+        """What was said about a company, with facts the ledger could not take yet."""
+        record = self.ledger.record(company_id) or EMPTY_RECORD
+        for event in self.volatile.get(company_id, ()):
+            record = fold(record, event)
+        return record
+
+    def judge(self, company_id: str, now: datetime) -> tuple[Company | None, Judgement, tuple[InForce, ...]]:
+        """Judge one company as things stand."""
+        inventory = self.rules.inventory
+        company = inventory.company(company_id)
+        held = self.ledger.measures_of(company_id)
+        pause = self.stop.pause(company_id)
+        world = self.world if pause is None else replace(self.world, paused=True)
+        judgement = judge(
+            company_id=company_id,
+            record=self.record(company_id),
+            company=company,
+            services=inventory.services,
+            policy=inventory.policies.get(company.policy) if company else None,
+            world=world,
+            restore_all=pause is not None and pause.restore,
+            leases={one.case: datetime.fromtimestamp(one.lease_until, UTC) for one in held},
+            now=now,
+        )
+        return company, judgement, held
+
+    def wanted(
+        self, company: Company | None, leases: Iterable[tuple[str, Iterable[str], datetime]], now: datetime
+    ) -> tuple[Element, ...]:
+        """The elements wanted for one company.
+
+        Args:
+            company: the debtor; nothing is wanted of a company the inventory does not know.
+            leases: case, services and end of the lease of each measure in force.
+            now: aware instant.
+        """
+        if company is None:
+            return ()
+        zones = sorted({site.timezone for site in company.sites})
+        if not zones:
+            return ()
+        today = min(local_date(now, zone) for zone in zones)
+        day_ends = max(day_start(today + _DAY, zone) for zone in zones)
+        found: dict[tuple[str, bytes], Element] = {}
+        for case, services, until in sorted(leases):
+            for element in members(
+                company,
+                services,
+                case,
+                _milliseconds(until - now),
+                self.rules.inventory.services,
+                today,
+                day_ends_ms=_milliseconds(day_ends - now),
+            ):
+                found.setdefault((element.set, element.key), element)
+        return tuple(found[key] for key in sorted(found))
+
+    def append(self, *events: Event) -> bool:
+        """Write what the agent itself did. False when the ledger can not take it now; restores are kept as volatile facts."""
+        try:
+            self.ledger.append(events)
+        except LedgerUnwritable as error:
+            # What was applied is seen again in the kernel and recorded then; what is gone from it would be forgotten.
+            self.keep_volatile(event for event in events if event.type == "measure.restored")
+            self.ledger_bad(str(error))
+            return False
+        return True
+
+    def keep_volatile(self, events: Iterable[Event]) -> None:
+        """Let facts count although the ledger could not take them; and let a restart know, which would not."""
+        for event in events:
+            known = self.volatile.setdefault(event.subject, [])
+            if all(other.id != event.id for other in known):
+                known.append(event)
+        pause = stopfile.Pause(by="ecluse", at=self.now(), reason=_VOLATILE, restore=True)
+        companies = {company: pause for company in self.volatile if company != HOST}
+        try:
+            stopfile.write(self.stop_path, replace(self.stop, companies={**companies, **self.stop.companies}))
+        except OSError as error:  # the disk that holds the ledger may hold this too; memory still has it
+            log.warning("the stop file can not be written: %s", error)
+
+    def hold_in_memory(self, pause: stopfile.Pause | None) -> None:
+        """Obey a pause that could not be written to the stop file; None ends it."""
+        self.held_in_memory = pause
+
+    def in_kernel(self, elements: int) -> None:
+        """So many of our elements were found in the kernel, all companies together."""
+        self.metrics.attachments(desired=elements, actual=elements)
+
+    def ledger_bad(self, what: str) -> None:
+        """The ledger did not commit: no suspension and no renewal until it does."""
+        if self.ledger_good:
+            log.error("the ledger can not be written: %s", what)
+        self.ledger_good = False
+        self.failures["ledger"] = what
+        self.metrics.failed("ledger")
+
+    def catch_up(self) -> bool:
+        """Write down what had to wait. True when nothing waits any more and the ledger takes writes."""
+        if self.ledger_good:
+            return True
+        waiting = [event for events in self.volatile.values() for event in events]
+        try:
+            if waiting:
+                self.ledger.append(waiting)
+            elif not self.ledger.writable():
+                return False
+        except LedgerUnwritable as error:
+            self.failures["ledger"] = str(error)
+            return False
+        self.volatile.clear()
+        self.ledger_good = True
+        self.failures.pop("ledger", None)
+        self._forget_volatile()
+        log.info("the ledger can be written again; %d facts that waited are recorded", len(waiting))
+        return True
+
+    def _forget_volatile(self) -> None:
+        stop = stopfile.read(self.stop_path)
+        if not stop.fault and any(pause.reason == _VOLATILE for pause in stop.companies.values()):
+            kept = {company: pause for company, pause in stop.companies.items() if pause.reason != _VOLATILE}
+            try:
+                stopfile.write(self.stop_path, replace(stop, companies=kept))
+            except OSError as error:
+                log.warning("the stop file can not be written: %s", error)
+
+
+def agent_event(*, id_: str, type_: str, subject: str, now: datetime, body: Mapping[str, object]) -> Event:
+    """A fact that the agent states about its own doing."""
+    return Event(id=id_, type=type_, subject=subject, occurred_at=now, received_at=now, source="agent", body=dict(body))
+
+
+def _milliseconds(span: timedelta) -> int:
+    return max(0, int(span.total_seconds() * 1000))

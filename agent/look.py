@@ -1,0 +1,175 @@
+"""Floor 3. What is going on, as plain values: for `status`, `explain` and `plan`.
+
+Rules of this room:
+
+1. Nothing is changed by looking.
+2. Lists are cut at `MOST`, and say how many they leave out: a look costs the same at 100 and at 100 000 customers.
+"""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from agent import __version__, stopfile
+from agent.errors import EventError, KernelError
+from agent.event import instant
+from agent.gate import Kind
+from agent.gateway import Gateway
+from agent.judge import NO_POLICY, Judgement
+from agent.plan import describe, plan
+from agent.report import judgement as report
+from agent.rules import Change, Key
+from agent.ruleset import candidates, read_key
+
+#: Companies a status or a plan names at most.
+MOST = 200
+
+
+def status(gateway: Gateway, policy_problems: tuple[str, ...]) -> dict[str, Any]:
+    """The whole state of the host in one value."""
+    counts = gateway.ledger.counts()
+    measures: list[dict[str, Any]] = []
+    for one in gateway.ledger.in_force():
+        if len(measures) == MOST:
+            break
+        company = gateway.rules.inventory.company(one.company)
+        measures.append(
+            {
+                "company": one.company,
+                "name": company.name if company else "",
+                "case": one.case,
+                "services": list(one.services),
+                "lease_until": instant(datetime.fromtimestamp(one.lease_until, UTC)),
+            }
+        )
+    try:
+        structure: str = gateway.kernel.observe(gateway.rules.structure).structure
+    except KernelError:
+        structure = "unknown"
+    stop = gateway.stop
+    return {
+        "version": __version__,
+        "now": instant(gateway.now()),
+        "mode_ceiling": gateway.ceiling.value,
+        "policy": {
+            "digest": gateway.rules.inventory.digest,
+            "valid": not policy_problems,
+            "problems": list(policy_problems),
+            "loaded_at": instant(gateway.rules.loaded_at),
+        },
+        "kernel": {
+            "name": gateway.kernel.name,
+            "structure": structure,
+            "last_good_cycle": instant(gateway.last_good_at) if gateway.last_good_at else None,
+            "last_sentence": gateway.last_sentence,
+        },
+        "ledger": {"seq": counts.events, "writable": gateway.ledger_good},
+        "paused": stop.all is not None,
+        "stop": _stop(stop) if stop or stop.fault else None,
+        "companies": {"known": counts.companies, "with_measure": counts.measures},
+        "feeds": {name: instant(at) if at else None for name, at in gateway.world.feeds.items()},
+        "measures": measures,
+        "more": max(0, counts.measures - len(measures)),
+        "waiting": _waiting(gateway),
+        "held": [stop.fault] if stop.fault else [],
+        "failures": [f"{what}: {why}" for what, why in sorted(gateway.failures.items())],
+    }
+
+
+def _waiting(gateway: Gateway) -> list[dict[str, str]]:
+    """Cases that were proposed and wait for persons or the moment."""
+    found = []
+    for company_id in sorted(gateway.waiting)[:MOST]:
+        _, judgement, _ = gateway.judge(company_id, gateway.now())
+        for one in judgement.judged:
+            missing = one.gate.blocking(Kind.STANDING, Kind.HEALTH, Kind.APPLY)
+            if one.case.id in gateway.waiting[company_id]:
+                what = "; ".join(f"{check.code} {check.en}" for check in missing)
+                found.append({"company": company_id, "case": one.case.id, "what": what})
+    return found
+
+
+def explain(gateway: Gateway, company_id: str) -> dict[str, Any]:
+    """Why a company is suspended or not, and what the kernel counted for it.
+
+    Raises:
+        EventError: nobody knows this company.
+    """
+    now = gateway.now()
+    company, judgement, _ = gateway.judge(company_id, now)
+    if company is None and not judgement.judged:
+        raise EventError(field="company", what=f"{company_id!r} is unknown", mend="see `ecluse check` for the companies")
+    policy = gateway.rules.inventory.policies.get(company.policy, NO_POLICY) if company else NO_POLICY
+    return {**report(judgement, company, policy, now), "counters": _counters(gateway, company_id)}
+
+
+def _counters(gateway: Gateway, company_id: str) -> list[dict[str, Any]]:
+    """Packets refused since the element was added or renewed: the kernel counts them for this company's elements alone."""
+    company = gateway.rules.inventory.company(company_id)
+    if company is None:
+        return []
+    keys = candidates(company, gateway.rules.inventory.services)
+    try:
+        members = gateway.kernel.observe(gateway.rules.structure, keys).members
+    except KernelError:
+        return []
+    sets = {one.name: one for one in gateway.rules.structure.sets}
+    owners = gateway.rules.proven.owners
+    counters = []
+    for key, found in sorted(members.items()):
+        interface, network = read_key(sets[key.set], key.key)
+        counters.append(
+            {
+                "service": owners[key.set].service if key.set in owners else key.set,
+                "attachment": str(network) + (f" on {interface}" if interface else ""),
+                "packets": found.packets,
+                "lease_seconds": found.expires_ms // 1000,
+            }
+        )
+    return counters
+
+
+def plan_now(gateway: Gateway) -> dict[str, Any]:
+    """What would change in the kernel now, like a diff."""
+    now = gateway.now()
+    structure = gateway.rules.structure
+    companies = dict.fromkeys(gateway.ledger.due(now.timestamp(), gateway.basis, MOST))
+    for one in gateway.ledger.in_force():
+        if len(companies) >= MOST:
+            break
+        companies[one.company] = None
+    lines: list[str] = []
+    adds = deletes = 0
+    for company_id in companies:
+        company, judgement, _ = gateway.judge(company_id, now)
+        if company is None:
+            continue
+        wanted = gateway.wanted(company, _leases(judgement), now)
+        keys = sorted({*candidates(company, gateway.rules.inventory.services), *(Key(set=e.set, key=e.key) for e in wanted)})
+        observed = gateway.kernel.observe(structure, keys)
+        change = replace(plan(wanted=wanted, candidates=keys, observed=observed, structure=structure), structure=None)
+        lines.extend(f"{company_id}: {line}" for line in describe(change, structure, observed.members))
+        adds, deletes = adds + len(change.add), deletes + len(change.delete)
+    rebuilt = gateway.kernel.observe(structure).structure != "as_wanted" and not (gateway.stop.all and gateway.stop.all.restore)
+    if rebuilt:
+        lines = [*describe(Change(structure=structure), structure), *lines]
+    return {"lines": lines, "adds": adds, "deletes": deletes, "structure": rebuilt}
+
+
+def _leases(judgement: Judgement) -> list[tuple[str, tuple[str, ...], datetime]]:
+    return [
+        (one.case.id, one.case.order.services if one.case.order else one.case.notice.services, one.decision.lease_until)
+        for one in judgement.in_force()
+        if one.decision.lease_until is not None
+    ]
+
+
+def _stop(stop: stopfile.Stop) -> dict[str, Any]:
+    def plain(pause: stopfile.Pause) -> dict[str, Any]:
+        return {"by": pause.by, "at": instant(pause.at), "reason": pause.reason, "restore": pause.restore}
+
+    return {
+        "all": plain(stop.all) if stop.all else None,
+        "companies": {name: plain(pause) for name, pause in list(stop.companies.items())[:MOST]},
+        "fault": stop.fault,
+    }

@@ -1,0 +1,358 @@
+"""Floor 4. What persons ask of the enforcer over its own socket: look, approve, suspend through the gate, restore at once.
+
+Rules of this room:
+
+1. Who asks is the operating-system user the kernel names. Approving and resuming need a named operator with a role;
+   restoring needs nobody in particular: whoever may open the socket may restore.
+2. Every act is a fact in the ledger with the person and the reason, and takes effect on the way every fact takes.
+3. A restore never waits: not for the ledger, not for a role, not for the queue.
+"""
+
+import pwd
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any, Protocol
+
+from agent import channel, intake, look, stopfile
+from agent.billing import Source
+from agent.config import Config, Operator
+from agent.decide import Act
+from agent.errors import ConfigError, EcluseError, EventError, LedgerUnwritable, Refused
+from agent.event import HOST, TYPES, Event, Origin, instant, parse_instant
+from agent.gate import Kind
+from agent.gate.moment import APPROVING_ROLES
+from agent.gateway import Gateway
+from agent.reconcile import Queue, settle
+
+#: A standing approval lasts at most this long: it is dated, or it is none.
+MAX_STANDING = timedelta(days=366)
+
+Answer = tuple[int, str, str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Person:
+    """Who asks, as the kernel says: two persons are two operating-system users."""
+
+    uid: int
+    user: str
+
+
+class Daemon(Protocol):
+    """What this room needs of the enforcer."""
+
+    config: Config
+    gateway: Gateway
+    queue: Queue
+    sources: Mapping[str, Source]
+    policy_problems: tuple[str, ...]
+
+    def take(self, events: tuple[Event, ...]) -> tuple[bool, ...]:
+        """Commit facts and have their companies looked at."""
+        ...
+
+    async def reload(self) -> tuple[str, ...]:
+        """Read policies and sources again; returns the problems."""
+        ...
+
+    def clear(self) -> None:
+        """Take our table away."""
+        ...
+
+
+def feeds(sources: Mapping[str, Source]) -> tuple[str, ...]:
+    """The sources that must report: those that are allowed to send heartbeats."""
+    return tuple(sorted(name for name, source in sources.items() if "heartbeat" in source.events))
+
+
+class Operators:
+    """Answers the operators' socket."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        self._asks: Mapping[str, Callable[[Person, dict[str, Any]], Answer]] = {
+            "status": self._status,
+            "explain": self._explain,
+            "plan": self._plan,
+            "approve": self._approve,
+            "approve_policy": self._approve_policy,
+            "revoke": self._revoke,
+            "revoke_policy": self._revoke_policy,
+            "suspend": self._suspend,
+            "restore": self._restore,
+            "pause": self._pause,
+            "resume": self._resume,
+            "record": self._record,
+            "clear": self._clear,
+        }
+
+    async def answer(self, peer: channel.Peer, header: dict[str, Any], body: bytes) -> tuple[Mapping[str, Any], bytes]:
+        """One question of one person."""
+        person = Person(uid=peer.uid, user=_user(peer.uid))
+        ask = str(header.get("ask", ""))
+        try:
+            if ask == "reload":
+                found = await self._reload()
+            elif ask == "import":
+                found = self._import(person, header, body)
+            elif ask in self._asks:
+                found = self._asks[ask](person, header)
+            else:
+                found = (2, f"demande inconnue : {ask}", f"unknown question: {ask}", {})
+        except Refused as error:
+            found = (3, str(error), str(error), {})
+        except (EventError, ConfigError) as error:
+            found = (2, str(error), str(error), {"problems": str(error).splitlines()})
+        except EcluseError as error:
+            found = (1, str(error), str(error), {})
+        code, fr, en, data = found
+        return {"exit": code, "message": {"fr": fr, "en": en}, "data": data}, b""
+
+    # --- looking ----------------------------------------------------------------------------------------------------
+
+    def _status(self, _person: Person, _header: dict[str, Any]) -> Answer:
+        return 0, "", "", look.status(self._daemon.gateway, self._daemon.policy_problems)
+
+    def _explain(self, _person: Person, header: dict[str, Any]) -> Answer:
+        return 0, "", "", look.explain(self._daemon.gateway, _text(header, "company"))
+
+    def _plan(self, _person: Person, _header: dict[str, Any]) -> Answer:
+        return 0, "", "", look.plan_now(self._daemon.gateway)
+
+    # --- approving and suspending -----------------------------------------------------------------------------------
+
+    def _approve(self, person: Person, header: dict[str, Any]) -> Answer:
+        case = _text(header, "case")
+        company_id = case.partition(":")[0]
+        body = {"case": case, "by": person.user, "reason": _text(header, "reason"), "role": self._role(person)}
+        if header.get("expires_at"):
+            body["expires_at"] = header["expires_at"]
+        _, judgement, _ = self._daemon.gateway.judge(company_id, self._daemon.gateway.now())
+        if all(one.case.id != case for one in judgement.judged):
+            raise EventError(field="case", what=f"there is no case {case!r}", mend="see `ecluse status` for the cases that wait")
+        self._say("approval.given", company_id, body, person)
+        return self._result(company_id, f"validation de {person.user} enregistrée", f"approval by {person.user} recorded")
+
+    def _approve_policy(self, person: Person, header: dict[str, Any]) -> Answer:
+        name = _text(header, "policy")
+        policy = self._daemon.gateway.rules.inventory.policies.get(name)
+        if policy is None:
+            raise EventError(field="policy", what=f"there is no policy {name!r}", mend="see `ecluse check` for the policies")
+        until = parse_instant(_text(header, "expires_at"), field="expires_at")
+        now = self._daemon.gateway.now()
+        if not now < until <= now + MAX_STANDING:
+            raise EventError(field="expires_at", what="not between now and a year from now", mend="a standing approval is dated")
+        body = {
+            "policy": name,
+            "policy_digest": policy.digest,
+            "by": person.user,
+            "reason": _text(header, "reason"),
+            "role": self._role(person),
+            "expires_at": instant(until),
+        }
+        self._say("standing_approval.given", HOST, body, person)
+        return 0, f"validation permanente de {name} par {person.user}", f"standing approval of {name} by {person.user}", {}
+
+    def _revoke(self, person: Person, header: dict[str, Any]) -> Answer:
+        case = _text(header, "case")
+        self._say(
+            "approval.revoked", case.partition(":")[0], {"case": case, "by": person.user, "reason": _text(header, "reason")}, person
+        )
+        return 0, f"validations de {case} retirées", f"approvals of {case} revoked", {}
+
+    def _revoke_policy(self, person: Person, header: dict[str, Any]) -> Answer:
+        name = _text(header, "policy")
+        self._say("standing_approval.revoked", HOST, {"policy": name, "by": person.user, "reason": _text(header, "reason")}, person)
+        return 0, f"validations permanentes de {name} retirées", f"standing approvals of {name} revoked", {}
+
+    def _suspend(self, person: Person, header: dict[str, Any]) -> Answer:
+        company_id, gateway = _text(header, "company"), self._daemon.gateway
+        role, reason = self._role(person), _text(header, "reason")
+        _, judgement, _ = gateway.judge(company_id, gateway.now())
+        open_cases = [one for one in judgement.judged if not one.case.closed and one.case.order is None]
+        if not open_cases:
+            raise Refused(f"{company_id}: no open case; a suspension needs a formal notice")
+        ripe = [one for one in open_cases if not one.gate.blocking(Kind.STANDING, Kind.HEALTH)]
+        if not ripe:
+            checks = [check for one in open_cases for check in one.gate.blocking(Kind.STANDING, Kind.HEALTH)]
+            return 3, "; ".join(f"{c.code} : {c.fr}" for c in checks), "; ".join(f"{c.code}: {c.en}" for c in checks), {}
+        for one in ripe:
+            self._say(
+                "approval.given", company_id, {"case": one.case.id, "by": person.user, "reason": reason, "role": role}, person
+            )
+        return self._result(company_id, "demande enregistrée", "request recorded", held=True)
+
+    def _result(self, company_id: str, fr: str, en: str, *, held: bool = False) -> Answer:
+        """Settle now and say what came of it."""
+        gateway = self._daemon.gateway
+        gateway.look_around()
+        settle(gateway, company_id)
+        _, judgement, _ = gateway.judge(company_id, gateway.now())
+        running = [one for one in judgement.judged if one.case.order is not None and one.decision.act is Act.KEEP]
+        if running:
+            services = ", ".join(sorted({name for one in running for name in one.case.notice.services}))
+            return 0, f"{fr} ; suspendu : {services}", f"{en}; suspended: {services}", {}
+        missing = [c for one in judgement.judged for c in one.gate.blocking(Kind.STANDING, Kind.HEALTH, Kind.APPLY)]
+        mode = {one.gate.mode.value for one in judgement.judged}
+        why_fr = "; ".join(f"{c.code} : {c.fr}" for c in missing) or f"mode {', '.join(mode)}"
+        why_en = "; ".join(f"{c.code}: {c.en}" for c in missing) or f"mode {', '.join(mode)}"
+        return (3 if held else 0), f"{fr} ; en attente : {why_fr}", f"{en}; waiting: {why_en}", {}
+
+    # --- restoring and pausing --------------------------------------------------------------------------------------
+
+    def _restore(self, person: Person, header: dict[str, Any]) -> Answer:
+        reason = _text(header, "reason")
+        if header.get("all"):
+            return self._restore_all(person, reason)
+        company_id, gateway = _text(header, "company"), self._daemon.gateway
+        known = gateway.rules.inventory.company(company_id) is not None or gateway.ledger.record(company_id) is not None
+        if not known:
+            raise EventError(field="company", what=f"{company_id!r} is unknown", mend="see `ecluse status` for who is suspended")
+        recorded = True
+        try:
+            self._say("restore.ordered", company_id, {"by": person.user, "reason": reason}, person)
+        except LedgerUnwritable:
+            recorded = False  # it counts all the same, and is recorded when it can be
+        settle(gateway, company_id)
+        note = ("", "") if recorded else (" (sera inscrit plus tard)", " (to be recorded later)")
+        return 0, f"{company_id} : service rétabli{note[0]}", f"{company_id}: service restored{note[1]}", {}
+
+    def _restore_all(self, person: Person, reason: str) -> Answer:
+        self._stop(person, reason, restore=True)
+        self._daemon.clear()
+        return (
+            0,
+            "tous les services sont rétablis ; rien ne sera suspendu avant `ecluse resume`",
+            "every service is restored; nothing will be suspended before `ecluse resume`",
+            {},
+        )
+
+    def _clear(self, person: Person, header: dict[str, Any]) -> Answer:
+        return self._restore_all(person, _text(header, "reason"))
+
+    def _pause(self, person: Person, header: dict[str, Any]) -> Answer:
+        restore = bool(header.get("restore"))
+        if restore:
+            return self._restore_all(person, _text(header, "reason"))
+        self._stop(person, _text(header, "reason"), restore=False)
+        return 0, "aucune nouvelle suspension avant `ecluse resume`", "no new suspension before `ecluse resume`", {}
+
+    def _stop(self, person: Person, reason: str, *, restore: bool) -> None:
+        """First the stop file, which works without the ledger; then the ledger, if it can."""
+        gateway = self._daemon.gateway
+        pause = stopfile.Pause(by=person.user, at=gateway.now(), reason=reason, restore=restore)
+        try:
+            stopfile.write(gateway.stop_path, replace(gateway.stop, all=pause, fault=""))
+        except OSError as error:
+            # Restoring must not wait for a disk: obeyed from memory, but a restart would not know.
+            gateway.failures["stop file"] = f"{gateway.stop_path}: {error.strerror}; the pause will not survive a restart"
+            gateway.hold_in_memory(pause)
+        gateway.look_around()
+        try:
+            self._say("pause.set", HOST, {"by": person.user, "reason": reason, "restore": restore}, person)
+        except LedgerUnwritable as error:
+            gateway.failures["ledger"] = str(error)
+
+    def _resume(self, person: Person, header: dict[str, Any]) -> Answer:
+        reason = _text(header, "reason")
+        self._role(person)
+        gateway = self._daemon.gateway
+        self._say("pause.lifted", HOST, {"by": person.user, "reason": reason}, person)
+        gateway.hold_in_memory(None)
+        stopfile.write(gateway.stop_path, replace(gateway.stop, all=None, fault=""))
+        gateway.failures.pop("stop file", None)
+        gateway.look_around()
+        return 0, "les suspensions sont de nouveau possibles", "suspensions are possible again", {}
+
+    # --- facts ------------------------------------------------------------------------------------------------------
+
+    def _record(self, person: Person, header: dict[str, Any]) -> Answer:
+        type_ = _text(header, "type")
+        spec = TYPES.get(type_)
+        if spec is not None and spec.origin is not Origin.BILLING:
+            raise Refused(f"{type_} has a command of its own; `record` is for facts such as a delivered letter")
+        company_id = _text(header, "company")
+        gateway, now = self._daemon.gateway, self._daemon.gateway.now()
+        if gateway.rules.inventory.company(company_id) is None:
+            raise EventError(field="company", what=f"{company_id!r} is unknown", mend="see `ecluse check` for the companies")
+        body = dict(header.get("body") or {})
+        for name in ("proof", "proof_sha256"):
+            if header.get(name):
+                body[name] = header[name]
+        when = parse_instant(str(header["occurred_at"])) if header.get("occurred_at") else now
+        self._operator(person)
+        event = intake.by_operator(type_, company_id, body, operator=person.user, occurred_at=when, now=now)
+        (new,) = self._daemon.take((event,))
+        words = ("enregistré", "recorded") if new else ("déjà connu", "known already")
+        return 0, f"{type_} {words[0]}", f"{type_} {words[1]}", {"id": event.id, "new": new}
+
+    def _import(self, person: Person, header: dict[str, Any], body: bytes) -> Answer:
+        self._operator(person)
+        name = str(header.get("file", "import"))[:200]
+        # A file is an operator's word: it may state every billing fact, and nothing but billing facts.
+        source = Source(
+            name=f"import-{person.user}",
+            kind="native",
+            secrets=(b"\0" * 32,),
+            events=frozenset(kind for kind, spec in TYPES.items() if spec.origin is Origin.BILLING),
+        )
+        inventory = self._daemon.gateway.rules.inventory
+
+        def resolve(_source: str, customer: str) -> str | None:
+            return customer if inventory.company(customer) is not None else None
+
+        try:
+            text = body.decode()
+        except UnicodeDecodeError:
+            raise EventError(field=name, what="not UTF-8") from None
+        events = intake.read_lines(text.splitlines(), source, resolve, self._daemon.gateway.now(), file=name)
+        new = sum(self._daemon.take(events)) if events else 0
+        return (
+            0,
+            f"{new} faits importés, {len(events) - new} déjà connus",
+            f"{new} facts imported, {len(events) - new} known already",
+            {"events": len(events), "new": new},
+        )
+
+    async def _reload(self) -> Answer:
+        problems = await self._daemon.reload()
+        if problems:
+            first = "\n".join(problems)
+            return 2, f"politiques refusées, les anciennes restent :\n{first}", f"refused, the old ones stay:\n{first}", {}
+        digest = self._daemon.gateway.rules.inventory.digest[:12]
+        return 0, f"politiques {digest} en vigueur", f"policies {digest} in force", {}
+
+    # --- persons ----------------------------------------------------------------------------------------------------
+
+    def _say(self, type_: str, subject: str, body: Mapping[str, Any], person: Person) -> None:
+        now = self._daemon.gateway.now()
+        self._daemon.take((intake.by_operator(type_, subject, body, operator=person.user, occurred_at=now, now=now),))
+
+    def _operator(self, person: Person) -> Operator:
+        found = self._daemon.config.operator(person.uid)
+        if found is None:
+            raise Refused(f"{person.user} is not an operator; name the person in ecluse.yaml under `operators`")
+        return found
+
+    def _role(self, person: Person) -> str:
+        """The role by which a person's word counts for suspending."""
+        operator = self._operator(person)
+        role = next((one.value for one in operator.roles if one.value in APPROVING_ROLES), None)
+        if role is None:
+            raise Refused(f"{person.user} has none of the roles {', '.join(sorted(APPROVING_ROLES))}")
+        return role
+
+
+def _text(header: Mapping[str, Any], name: str) -> str:
+    value = header.get(name)
+    if not isinstance(value, str) or not value.strip():
+        raise EventError(field=name, what="missing", mend=f"give --{name.replace('_', '-')}")
+    return value.strip()
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid-{uid}"

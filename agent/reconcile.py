@@ -1,0 +1,326 @@
+"""Floor 3. One company from facts to kernel: judge, order, apply, read back, record; and the queue of companies that are due.
+
+Rules of this room:
+
+1. Level, not edge: everything is derived anew from the record and read back from the kernel; webhook, timer, restart,
+   repair and a person's command all come this way.
+2. An order is in the ledger before its first rule is in the kernel; a restore is in the kernel before it is in the ledger.
+   Whoever dies between the two finds on restart what is left to do.
+3. Nothing is recorded as applied or restored that was not read back.
+4. While the ledger can not be written nothing is suspended and no lease is renewed; restores go on.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from agent.decide import Act
+from agent.errors import KernelError, LedgerUnwritable, ProofFailed
+from agent.event import Event, instant, parse_body
+from agent.gateway import Gateway, agent_event, log
+from agent.judge import Judged, Judgement
+from agent.kernel import Kernel
+from agent.ledger import InForce, Settled
+from agent.model import Company
+from agent.plan import plan
+from agent.proof import prove_members
+from agent.rules import Change, Element, Key, Observed, Structure
+from agent.ruleset import candidates
+
+#: A company whose kernel change failed is tried again after so long, doubling up to a minute.
+RETRY = timedelta(seconds=1)
+MAX_RETRY = timedelta(minutes=1)
+
+#: An element read back may have this much less of its lease than was asked for; more, and it is not what was applied.
+_READ_BACK_MS = 30_000
+
+#: The company's own doings (ordered, applied, restored) make it due again; it settles within this many rounds.
+_ROUNDS = 4
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Done:
+    """What one pass over a company did, and the sentence that says so."""
+
+    company: str
+    changed: bool
+    sentence: str
+
+
+def settle(gateway: Gateway, company_id: str) -> Done:
+    """Bring one company to what is decided now, and note when to look again.
+
+    Raises:
+        KernelError: nothing was changed in the kernel; the company stays due.
+        LedgerUnwritable: what could be done without the ledger (restoring) was done; the company stays due.
+    """
+    sentences: list[str] = []
+    for _ in range(_ROUNDS):
+        said = _round(gateway, company_id)
+        if said is None:
+            break
+        sentences.append(said)
+    return Done(company=company_id, changed=bool(sentences), sentence="; ".join(sentences) or f"{company_id}: nothing to do")
+
+
+def _round(gateway: Gateway, company_id: str) -> str | None:
+    """One look. Returns what was done, or None when nothing was left to do (and the schedule is written)."""
+    now = gateway.now()
+    seq = gateway.ledger.head()[0]
+    company, judgement, held = gateway.judge(company_id, now)
+    announced = [event for one in judgement.judged for event in _announcements(one, company_id, now)]
+    announced = [event for event in announced if not gateway.ledger.has(event.id)]
+    if announced and gateway.ledger_good:
+        # First the order, then the rule: the record rests in the ledger before anything is cut.
+        gateway.ledger.append(announced)
+        gateway.ordered.extend(now for event in announced if event.type == "order.suspend")
+        gateway.look_around()
+        if any(event.type != "case.observed" for event in announced):
+            return f"{company_id}: " + ", ".join(sorted({event.type for event in announced}))
+    enforced = enforce(gateway, company, company_id, judgement, held, now)
+    outcome = [event for one in judgement.judged for event in _outcomes(one, company_id, gateway.now(), now, enforced)]
+    if outcome:
+        _count(gateway, company_id, outcome)
+        gateway.append(*outcome)
+        return _sentence(company_id, judgement, outcome)
+    if gateway.ledger_good:
+        _note(gateway, company_id, seq, judgement)
+    return None
+
+
+def _announcements(one: Judged, company_id: str, now: datetime) -> Iterator[Event]:
+    case, decision = one.case, one.decision
+    body: dict[str, object] = {"case": case.id, "services": list(case.notice.services), "gate": one.gate.trace()}
+    number = case.orders + 1
+    if decision.act is Act.OBSERVE:
+        yield agent_event(id_=f"observed:{case.id}", type_="case.observed", subject=company_id, now=now, body=body)
+    elif decision.act is Act.PROPOSE:
+        yield agent_event(id_=f"proposed:{case.id}/{number}", type_="case.proposed", subject=company_id, now=now, body=body)
+    elif decision.act is Act.SUSPEND and decision.lease_until is not None:
+        order = f"{case.id}/{number}"
+        body |= {
+            "order": order,
+            "policy_digest": one.policy.digest,
+            "lease_minutes": one.policy.lease_minutes,
+            "mode": one.gate.mode.value,
+            "expires_at": instant(now + timedelta(days=one.policy.max_suspension_days)),
+        }
+        checked = parse_body("order.suspend", body)
+        yield agent_event(id_=f"order:{order}", type_="order.suspend", subject=company_id, now=now, body=checked)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Enforced:
+    """What was changed in the kernel for one company, and the cases whose lease was renewed by it."""
+
+    change: Change = field(default_factory=Change)
+    renewed: frozenset[str] = frozenset()
+
+
+def enforce(
+    gateway: Gateway, company: Company | None, company_id: str, judgement: Judgement, held: tuple[InForce, ...], now: datetime
+) -> Enforced:
+    """Make the kernel hold exactly what `judgement` wants for one company, and read it back."""
+    before = {one.case: datetime.fromtimestamp(one.lease_until, UTC) for one in held}
+    leases: list[tuple[str, tuple[str, ...], datetime]] = []
+    renewed: set[str] = set()
+    for one in judgement.judged:
+        order, until = one.case.order, one.decision.lease_until
+        if one.decision.act is not Act.KEEP or order is None or until is None:
+            continue  # SUSPEND is enforced in the next round, once its order is in the ledger
+        known = before.get(one.case.id)
+        if not gateway.ledger_good and (known is None or until > known):
+            until = known or now  # nothing new and no renewal while it could not be recorded
+        if known is not None and until > known:
+            renewed.add(one.case.id)
+        leases.append((one.case.id, order.services, until))
+    if company is None:
+        purge(gateway.kernel, gateway.rules.structure, company_id)
+        return Enforced()
+    wanted = gateway.wanted(company, leases, now)
+    keys = sorted({*candidates(company, gateway.rules.inventory.services), *(Key(set=e.set, key=e.key) for e in wanted)})
+    if not keys:
+        return Enforced()
+    structure = gateway.rules.structure
+    observed = gateway.kernel.observe(structure, keys)
+    change = plan(wanted=wanted, candidates=keys, observed=observed, structure=structure, renew=bool(renewed))
+    if change.empty:
+        return Enforced()
+    services = {service for _, names, _ in leases for service in names}
+    prove_members(change.add, company, services, gateway.rules.proven)
+    gateway.kernel.apply(change)
+    read_back(gateway.kernel.observe(structure, keys), wanted, keys)
+    return Enforced(change=change, renewed=frozenset(renewed))
+
+
+def read_back(observed: Observed, wanted: tuple[Element, ...], keys: list[Key]) -> None:
+    """Compare what the kernel now says with what was asked for.
+
+    Raises:
+        KernelError: EIO, naming the first element that differs.
+    """
+    members = observed.members
+    for element in wanted:
+        found = members.get(Key(set=element.set, key=element.key))
+        if found is None or found.case != element.case or found.expires_ms > element.timeout_ms + _READ_BACK_MS:
+            raise KernelError(errno=5, what=f"element {element.key.hex()} of {element.set} is not as it was applied")
+    surplus = set(members) - {Key(set=e.set, key=e.key) for e in wanted}
+    left = sorted(key for key in keys if key in surplus)
+    if left:
+        raise KernelError(errno=5, what=f"element {left[0].key.hex()} of {left[0].set} is still there after it was deleted")
+
+
+def purge(kernel: Kernel, structure: Structure, company_id: str) -> int:
+    """Remove every element of a company that the inventory no longer knows, wherever it stands. Returns how many."""
+    gone = 0
+    for members in structure.sets:
+        try:
+            keys = tuple(
+                Key(set=members.name, key=key)
+                for key, found in kernel.dump(members.name)
+                if found.case.partition(":")[0] == company_id
+            )
+        except KernelError as error:
+            if error.errno == 2:  # no such set: nobody is in it
+                continue
+            raise
+        if keys:
+            kernel.apply(Change(delete=keys))
+            gone += len(keys)
+    return gone
+
+
+def _outcomes(one: Judged, company_id: str, after: datetime, decided: datetime, enforced: Enforced) -> Iterator[Event]:
+    case, order = one.case, one.case.order
+    if order is None:
+        return
+    times = {"decided": instant(decided), "verified": instant(after)}
+    if one.decision.act is Act.RESTORE:
+        yield agent_event(
+            id_=f"restored:{order.id}",
+            type_="measure.restored",
+            subject=company_id,
+            now=after,
+            body={
+                "order": order.id,
+                "case": case.id,
+                "cause": f"{one.decision.cause}: {one.decision.en}",
+                "final": one.decision.final,
+                "times": times | {"reason_fr": one.decision.fr, "reason_en": one.decision.en},
+            },
+        )
+    elif one.decision.act is Act.KEEP and order.applied_at is None:
+        yield agent_event(
+            id_=f"applied:{order.id}",
+            type_="measure.applied",
+            subject=company_id,
+            now=after,
+            body={
+                "order": order.id,
+                "case": case.id,
+                "services": list(order.services),
+                "elements": len(enforced.change.add),
+                "times": times,
+            },
+        )
+    elif one.decision.act is Act.KEEP and case.id not in enforced.renewed:
+        count = sum(element.case == case.id for element in enforced.change.add)
+        if count:
+            yield agent_event(
+                id_=f"repaired:{order.id}:{instant(after)}",
+                type_="measure.repaired",
+                subject=company_id,
+                now=after,
+                body={"what": "elements of this company were missing or not as wanted", "count": count, "times": times},
+            )
+
+
+def _note(gateway: Gateway, company_id: str, seq: int, judgement: Judgement) -> None:
+    measures = tuple(
+        InForce(
+            company=company_id,
+            case=one.case.id,
+            order=one.case.order.id,
+            services=one.case.order.services,
+            lease_until=one.decision.lease_until.timestamp(),
+        )
+        for one in judgement.judged
+        if one.decision.act is Act.KEEP and one.case.order is not None and one.decision.lease_until is not None
+    )
+    waiting = tuple(one.case.id for one in judgement.judged if one.case.proposed and one.case.order is None and not one.case.closed)
+    gateway.waiting.pop(company_id, None)
+    if waiting:
+        gateway.waiting[company_id] = waiting
+    next_at = judgement.next_at.timestamp() if judgement.next_at is not None else None
+    gateway.ledger.settle([Settled(company=company_id, seq=seq, next_at=next_at, basis=gateway.basis, measures=measures)])
+
+
+def _count(gateway: Gateway, company_id: str, outcome: list[Event]) -> None:
+    for event in outcome:
+        if event.type == "measure.applied":
+            gateway.metrics.changed("suspend")
+        elif event.type == "measure.repaired":
+            gateway.metrics.changed("repair")
+            gateway.metrics.repaired("members", int(event.body["count"]))
+        else:
+            gateway.metrics.changed("restore")
+            since = gateway.arrived.pop(company_id, None)
+            if since is not None:
+                gateway.metrics.restored(time.monotonic() - since)
+
+
+def _sentence(company_id: str, judgement: Judgement, outcome: list[Event]) -> str:
+    words = {"measure.applied": "suspended", "measure.restored": "restored", "measure.repaired": "repaired"}
+    why = "; ".join(one.decision.en for one in judgement.judged if one.decision.act is Act.RESTORE)
+    text = f"{company_id} {', '.join(words[event.type] for event in outcome)}" + (f" ({why})" if why else "")
+    log.info("%s", text)
+    return text
+
+
+_KINDS: dict[type[Exception], str] = {KernelError: "kernel", LedgerUnwritable: "ledger", ProofFailed: "proof"}
+
+
+class Queue:
+    """The companies that are due, and those that failed and wait their turn again."""
+
+    def __init__(self) -> None:
+        self._again: dict[str, tuple[float, timedelta]] = {}
+
+    def step(self, gateway: Gateway, *, limit: int = 64) -> Iterator[Done]:
+        """Settle companies that are due, those with a measure in force first; one at a time, so that the caller can breathe.
+
+        A failure of one company does not stop the others; it is tried again with back-off.
+        """
+        now = time.monotonic()
+        due = gateway.ledger.due(gateway.now().timestamp(), gateway.basis, limit + len(self._again))
+        volatile = [company for company in gateway.volatile if company not in due]
+        for company_id in (*volatile, *due):
+            waits = self._again.get(company_id)
+            if waits is not None and now < waits[0]:
+                continue
+            try:
+                yield settle(gateway, company_id)
+            except Exception as error:  # noqa: BLE001 - whatever goes wrong for one company must not delay another's restore
+                self._failed(gateway, company_id, error)
+            else:
+                self._again.pop(company_id, None)
+                gateway.failures.pop(company_id, None)
+                if not gateway.ledger_good:  # its schedule could not be written, so it stays due: let the others have a turn
+                    self._again[company_id] = (now + MAX_RETRY.total_seconds(), MAX_RETRY)
+
+    def _failed(self, gateway: Gateway, company_id: str, error: Exception) -> None:
+        kind = next((name for what, name in _KINDS.items() if isinstance(error, what)), "bug")
+        if kind == "ledger":
+            gateway.ledger_bad(str(error))
+        gateway.metrics.failed(kind)
+        pause = min(MAX_RETRY, self._again[company_id][1] * 2) if company_id in self._again else RETRY
+        self._again[company_id] = (time.monotonic() + pause.total_seconds(), pause)
+        gateway.failures[company_id] = str(error)
+        log.error(
+            "%s: %s; trying again in %d s", company_id, error, pause.total_seconds(), exc_info=error if kind == "bug" else None
+        )
+
+    def wake(self, company_id: str) -> None:
+        """A new fact: whatever failed before, look at once."""
+        self._again.pop(company_id, None)

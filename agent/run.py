@@ -1,0 +1,51 @@
+"""Floor 4. All roles in one process: for a laptop and the demo, where nobody needs to be kept from anybody.
+
+The roles speak over the same UNIX sockets as in production; only the process is one.
+"""
+
+import asyncio
+import signal
+
+from agent import serve as listening
+from agent.config import Config
+from agent.enforce import Clock, enforce, wall_clock
+from agent.errors import EcluseError
+from agent.gateway import log
+
+
+async def run(config: Config, *, now: Clock = wall_clock, stopping: asyncio.Event | None = None) -> None:
+    """Run until `stopping` is set (or SIGTERM/SIGINT when it is None). If one role ends, so does the other.
+
+    Raises:
+        EcluseError: a role can not start; the message says what to mend.
+    """
+    stop = stopping or asyncio.Event()
+    if stopping is None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    # The port is claimed first: a taken one is told before anything is touched.
+    sockets = listening.bind(config.listen_host, config.listen_port)
+
+    async def until_stopped(role: asyncio.Task[None]) -> None:
+        try:
+            await role
+        finally:
+            stop.set()
+
+    async with asyncio.TaskGroup() as roles:
+        hand = roles.create_task(enforce(config, now=now, stopping=stop))
+        face = roles.create_task(listening.serve(enforcer=config.intake_socket, stop=stop, sockets=sockets))
+        roles.create_task(until_stopped(hand))
+        roles.create_task(until_stopped(face))
+
+
+def main(config: Config) -> int:
+    """Run as a process. Returns the exit code."""
+    code = 0
+    try:
+        asyncio.run(run(config))
+    except* EcluseError as group:
+        for error in group.exceptions:
+            log.critical("%s", error)
+        code = 1
+    return code
