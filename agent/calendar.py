@@ -8,7 +8,7 @@ Rules of this room:
 3. Public holidays come from the `holidays` library, by ISO 3166 country code; "none" has no holidays.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
@@ -69,6 +69,11 @@ def day_start(day: date, timezone: str) -> datetime:
     return datetime.combine(day, time(0), ZoneInfo(timezone)).astimezone(UTC)
 
 
+def day_everywhere(day: date, timezones: Iterable[str]) -> datetime:
+    """The instant (UTC) at which a civil day has begun at every one of several places."""
+    return max(day_start(day, zone) for zone in timezones)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Opening:
     """Whether the window is open, why not, and until when that stays so (None: no opening within 400 days)."""
@@ -98,21 +103,20 @@ def opening(
         no_eve_of_holiday: refuse the day before a public holiday too.
     """
     zone = ZoneInfo(timezone)
-    local = now.astimezone(zone)
 
-    def closed_day(day: date) -> str:
-        return _closed_day(day, country=country, blackout=blackout, no_eve_of_holiday=no_eve_of_holiday)
+    def why_closed(at: datetime) -> str:
+        local = at.astimezone(zone)
+        closed = _closed_day(local.date(), country=country, blackout=blackout, no_eve_of_holiday=no_eve_of_holiday)
+        if closed:
+            return closed
+        if local.replace(fold=0).utcoffset() != local.replace(fold=1).utcoffset():
+            return "clock_change"
+        inside = any(local.weekday() in window.days and window.start <= local.time() < window.end for window in windows)
+        return "" if inside else "hours"
 
-    closed = closed_day(local.date())
-    if not closed and local.replace(fold=0).utcoffset() != local.replace(fold=1).utcoffset():
-        closed = "clock_change"
-    if not closed:
-        for window in windows:
-            if local.weekday() in window.days and window.start <= local.time() < window.end:
-                end = datetime.combine(local.date(), window.end, zone).astimezone(UTC)
-                return Opening(open=True, why="", until=end)
-        closed = "hours"
-    return Opening(open=False, why=closed, until=_next(now, windows, zone, closed_day))
+    why = why_closed(now)
+    changes = (at for at in _edges(now, windows, zone) if bool(why_closed(at)) != bool(why))
+    return Opening(open=not why, why=why, until=next(changes, None))
 
 
 def _closed_day(day: date, *, country: str, blackout: Sequence[date], no_eve_of_holiday: bool) -> str:
@@ -127,16 +131,28 @@ def _closed_day(day: date, *, country: str, blackout: Sequence[date], no_eve_of_
     return ""
 
 
-def _next(now: datetime, windows: Sequence[Window], zone: ZoneInfo, closed_day: Callable[[date], str]) -> datetime | None:
+def _edges(now: datetime, windows: Sequence[Window], zone: ZoneInfo) -> Iterator[datetime]:
+    """Every instant after `now` at which an opening can begin or end, in order: midnights, window hours, clock changes."""
     first = now.astimezone(zone).date()
     for offset in range(_SEARCH_DAYS):
         day = first + timedelta(days=offset)
-        if closed_day(day):
-            continue
-        starts = sorted(
-            datetime.combine(day, window.start, zone).astimezone(UTC) for window in windows if day.weekday() in window.days
-        )
-        for start in starts:
-            if start > now:
-                return start
-    return None
+        days_windows = [window for window in windows if day.weekday() in window.days]
+        hours = {time(0), *(window.start for window in days_windows), *(window.end for window in days_windows)}
+        # Twice, because on the day of a clock change an hour may come twice.
+        edges = {datetime.combine(day, hour, zone).replace(fold=fold).astimezone(UTC) for hour in hours for fold in (0, 1)}
+        edges.update(_clock_change(day, zone))
+        yield from sorted(edge for edge in edges if edge > now)
+
+
+def _clock_change(day: date, zone: ZoneInfo) -> tuple[datetime, ...]:
+    """The instants that bound what a clock change on this day repeats or leaves out; usually none."""
+    low = datetime.combine(day, time(0), zone).astimezone(UTC)
+    high = datetime.combine(day + timedelta(days=1), time(0), zone).astimezone(UTC)
+    before, after = low.astimezone(zone).utcoffset(), high.astimezone(zone).utcoffset()
+    if before is None or after is None or before == after:
+        return ()
+    while high - low > timedelta(seconds=1):
+        middle = low + (high - low) // 2
+        low, high = (middle, high) if middle.astimezone(zone).utcoffset() == before else (low, middle)
+    change = high.replace(microsecond=0)
+    return (change - abs(after - before), change, change + abs(after - before))

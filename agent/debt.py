@@ -7,11 +7,15 @@ Rules of this room:
    date (C. civ. 1342-10: due debts first, of these the one the debtor had most interest to pay, then the oldest).
 3. Penalties and fees never keep a service cut: the principal is the service lines alone.
 4. What can not be compared (a payment in another currency) takes the invoices it touches out of the debt and says so.
+5. The sum of an invoice is the latest word on it (billers restate what remains to be paid); of one instant, the smaller.
+6. Money that came back after a notice was sent still counts for that notice: whoever complied with it is told again before
+   anything is suspended.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 
 from agent.case import Record, Statement, keys, statements
@@ -31,8 +35,8 @@ class InvoiceLine:
 class Invoice:
     """An invoice and what is left of its principal.
 
-    `out` says why it does not count ("cancelled", "disputed", "doubt: ..."), or is empty. `vague`: contested without a motive
-    or without naming an invoice.
+    `out` says why it does not count ("cancelled", "disputed", "doubt"), or is empty. `contracts` are those it is said to be
+    under, `stated_at` is when it was first heard of.
     """
 
     id: str
@@ -41,29 +45,39 @@ class Invoice:
     principal: Decimal
     remaining: Decimal
     lines: tuple[InvoiceLine, ...]
+    contracts: tuple[str, ...]
+    stated_at: datetime
     out: str
     facts: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Debt:
-    """Every invoice of a company, and disputes that no invoice or motive narrows down."""
+    """Every invoice of a company, disputes that no invoice or motive narrows down, and what has to be looked at by a person."""
 
     invoices: Mapping[str, Invoice]
     vague_disputes: tuple[str, ...]
     doubts: tuple[str, ...]
 
 
-def debt(record: Record) -> Debt:
+def debt(record: Record, *, since: datetime | None = None) -> Debt:
     """Compute what is owed from a record.
+
+    Args:
+        record: everything said about the company.
+        since: when the notice was sent under which the debt is asked for; payments that came back later still count. None:
+            what is owed as such.
 
     Returns:
         each invoice with its remaining principal; deterministic whatever the order of the events was.
     """
-    invoices = {key: _invoice(record, key) for key in sorted({*keys(record, "invoice.issued"), *keys(record, "invoice.overdue")})}
+    doubts: dict[str, str] = {}
+    invoices = {
+        key: _invoice(record, key, doubts) for key in sorted({*keys(record, "invoice.issued"), *keys(record, "invoice.overdue")})
+    }
     named = {name for one in statements(record, "notice.dispatched") for name in one.body["invoices"]}
-    disputed, vague = _disputes(record)
-    paid, free, doubts = _payments(record, invoices)
+    disputed, vague = _disputes(record, invoices)
+    paid, free = _payments(record, invoices, doubts, since)
     out = {key: invoice.out or _left_out(key, disputed, doubts) for key, invoice in invoices.items()}
     for key, invoice in invoices.items():  # money beyond what an invoice can take is the customer's: it pays the others
         surplus = paid.get(key, Decimal(0)) - (Decimal(0) if out[key] == "cancelled" else invoice.principal)
@@ -78,16 +92,21 @@ def debt(record: Record) -> Debt:
             remaining -= taken
             free[invoice.currency] = free.get(invoice.currency, Decimal(0)) - taken
         settled[key] = replace(invoice, remaining=remaining, out=out[key])
+    for currency, left in sorted(free.items()):
+        for key, invoice in settled.items():
+            if left > 0 and invoice.currency != currency and invoice.remaining > 0 and not invoice.out:
+                doubts[key] = f"{left} {currency} paid without saying what for, invoice {key} is in {invoice.currency}"
+                settled[key] = replace(invoice, out="doubt")
     return Debt(invoices=settled, vague_disputes=vague, doubts=tuple(sorted(set(doubts.values()))))
 
 
 def _left_out(key: str, disputed: set[str], doubts: Mapping[str, str]) -> str:
     if key in disputed:
         return "disputed"
-    return "doubt" if key in doubts or "" in doubts else ""
+    return "doubt" if key in doubts else ""
 
 
-def _invoice(record: Record, key: str) -> Invoice:
+def _invoice(record: Record, key: str, doubts: dict[str, str]) -> Invoice:
     said = sorted(
         (*statements(record, "invoice.issued", key), *statements(record, "invoice.overdue", key)),
         key=lambda one: (one.at, one.id),
@@ -95,7 +114,9 @@ def _invoice(record: Record, key: str) -> Invoice:
     # The latest word on the sum; between statements of the same instant the smaller one.
     last = [one for one in said if one.at == said[-1].at]
     amount = min(Decimal(one.body["amount"]) for one in last)
-    currency = str(last[-1].body["currency"])
+    currencies = sorted({str(one.body["currency"]) for one in said})
+    if len(currencies) > 1:
+        doubts[key] = f"invoice {key} is stated in {' and in '.join(currencies)}"
     detailed = [one for one in said if one.body.get("lines")]
     lines = _lines(detailed[-1]) if detailed else ()
     services = sum((line.amount for line in lines if line.kind == "service"), Decimal(0))
@@ -103,10 +124,12 @@ def _invoice(record: Record, key: str) -> Invoice:
     return Invoice(
         id=key,
         due_on=max(date.fromisoformat(one.body["due_on"]) for one in said),
-        currency=currency,
+        currency=str(last[-1].body["currency"]),
         principal=min(amount, services) if lines else amount,
         remaining=Decimal(0),
         lines=lines,
+        contracts=tuple(sorted({str(one.body["contract"]) for one in said if one.body.get("contract")})),
+        stated_at=said[0].at,
         out="cancelled" if cancelled else "",
         facts=tuple(one.id for one in (*said, *cancelled)),
     )
@@ -124,19 +147,20 @@ def _lines(said: Statement) -> tuple[InvoiceLine, ...]:
     )
 
 
-def _payments(record: Record, invoices: Mapping[str, Invoice]) -> tuple[dict[str, Decimal], dict[str, Decimal], dict[str, str]]:
-    """Money by invoice, money without an allocation by currency, and doubts by invoice ("" concerns all)."""
+def _payments(
+    record: Record, invoices: Mapping[str, Invoice], doubts: dict[str, str], since: datetime | None
+) -> tuple[dict[str, Decimal], dict[str, Decimal]]:
+    """Money by invoice and money without an allocation by currency; doubts about invoices are added to `doubts`."""
     paid: dict[str, Decimal] = {}
     free: dict[str, Decimal] = {}
-    doubts: dict[str, str] = {}
-    currencies = {invoice.currency for invoice in invoices.values()}
     for key in keys(record, "payment.received"):
-        reversals = statements(record, "payment.reversed", key)
+        gone = [one.at for one in statements(record, "payment.reversed", key) if since is None or one.at <= since]
         # The same reference with another sum or allocation may be a second payment: it counts (doubt means service on).
         distinct: dict[str, Statement] = {}
         for one in statements(record, "payment.received", key):
-            if not reversals or one.at >= reversals[-1].at:
-                distinct[repr((one.body["amount"], one.body["currency"], one.body.get("allocation")))] = one
+            if not gone or one.at >= gone[-1]:
+                what = [one.body["amount"], one.body["currency"], one.body.get("allocation")]
+                distinct[json.dumps(what, sort_keys=True)] = one
         for one in distinct.values():
             currency = str(one.body["currency"])
             left = Decimal(one.body["amount"])
@@ -149,16 +173,14 @@ def _payments(record: Record, invoices: Mapping[str, Invoice]) -> tuple[dict[str
                 else:
                     paid[invoice] = paid.get(invoice, Decimal(0)) + amount
             if left > 0:
-                if currencies and currency not in currencies:
-                    doubts[""] = f"payment {key} is in {currency}, no invoice is"
                 free[currency] = free.get(currency, Decimal(0)) + left
-    return paid, free, doubts
+    return paid, free
 
 
-def _disputes(record: Record) -> tuple[set[str], tuple[str, ...]]:
+def _disputes(record: Record, invoices: Mapping[str, Invoice]) -> tuple[set[str], tuple[str, ...]]:
     """Invoices that are contested or were rightly contested, and open disputes that name no invoice or no motive."""
     disputed: set[str] = set()
-    vague: list[str] = []
+    vague: set[str] = set()
     for key in keys(record, "dispute.opened"):
         opened = statements(record, "dispute.opened", key)
         closed = statements(record, "dispute.closed", key)
@@ -166,8 +188,10 @@ def _disputes(record: Record) -> tuple[set[str], tuple[str, ...]]:
         if closed and closed[-1].at > opened[-1].at and not upheld:
             continue
         for one in opened:
-            named = one.body.get("invoices", [])
+            named = one.body.get("invoices", ())
             disputed.update(named)
+            if upheld and not named:  # whoever is right about everything is right about all that was asked for by then
+                disputed.update(invoice.id for invoice in invoices.values() if invoice.stated_at <= one.at)
             if not upheld and (not named or not one.body.get("motive")):
-                vague.append(key)
-    return disputed, tuple(sorted(set(vague)))
+                vague.add(key)
+    return disputed, tuple(sorted(vague))

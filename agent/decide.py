@@ -10,7 +10,7 @@ Rules of this room:
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -65,10 +65,10 @@ def decide(
         lease_until: until when the measure in force may stay in the kernel; None if none is in force.
         now: aware instant.
     """
+    if case.order is not None:
+        return _running(case, case.order, gate, paused=paused, restore_all=restore_all, lease_until=lease_until, now=now)
     if case.closed:
         return Decision(case=case.id, act=Act.NOTHING, cause="closed")
-    if case.order is not None:
-        return _running(case, case.order, gate, restore_all=restore_all, lease_until=lease_until, now=now)
     blocking = gate.blocking(Kind.STANDING, Kind.HEALTH)
     if blocking:
         only_health = all(check.kind is Kind.HEALTH for check in blocking)
@@ -91,28 +91,35 @@ def decide(
     )
 
 
-def _running(case: Case, order: Order, gate: Gate, *, restore_all: bool, lease_until: datetime | None, now: datetime) -> Decision:
+def _running(
+    case: Case, order: Order, gate: Gate, *, paused: bool, restore_all: bool, lease_until: datetime | None, now: datetime
+) -> Decision:
+    lease = timedelta(minutes=order.lease_minutes)
     if lease_until is None and order.applied_at is not None:  # the process died between applying and noting the lease
-        lease_until = order.applied_at + timedelta(minutes=order.lease_minutes)
-    ended = _ended(case, order, gate, restore_all=restore_all, lease_until=lease_until, now=now)
+        lease_until = order.applied_at + lease
+    if lease_until is not None:  # whatever the clock did, nothing stays longer than one lease without another look
+        lease_until = min(lease_until, now + lease)
+    ended = _ended(case, order, gate, paused=paused, restore_all=restore_all, lease_until=lease_until, now=now)
     if ended is not None:
-        return ended
-    minutes = order.lease_minutes
-    if gate.blocking(Kind.HEALTH):
+        # Asked for again until the restore is recorded: the kernel may refuse, the process may die.
+        return replace(ended, next_at=_sooner(gate.until, now + POLL))
+    if lease_until is not None and gate.blocking(Kind.HEALTH):
         # The measure stays as long as its lease, which is not renewed: if the fault lasts, service comes back by itself.
-        until = lease_until or now + timedelta(minutes=minutes)
-        look_again = _sooner(gate.until, until, now + POLL)
-        return Decision(case=case.id, act=Act.KEEP, cause="health", lease_until=until, next_at=look_again)
-    if lease_until is None or now >= _renew_at(case.id, lease_until, minutes):
-        lease_until = now + timedelta(minutes=minutes)
-    renew_at = _renew_at(case.id, lease_until, minutes)
+        look_again = _sooner(gate.until, lease_until, now + POLL)
+        return Decision(case=case.id, act=Act.KEEP, cause="health", lease_until=lease_until, next_at=look_again)
+    if lease_until is None or now >= _renew_at(case.id, lease_until, order.lease_minutes):
+        lease_until = now + lease
+    renew_at = _renew_at(case.id, lease_until, order.lease_minutes)
     return Decision(case=case.id, act=Act.KEEP, lease_until=lease_until, next_at=_sooner(gate.until, renew_at))
 
 
 def _ended(
-    case: Case, order: Order, gate: Gate, *, restore_all: bool, lease_until: datetime | None, now: datetime
+    case: Case, order: Order, gate: Gate, *, paused: bool, restore_all: bool, lease_until: datetime | None, now: datetime
 ) -> Decision | None:
     """The first reason to restore, if there is one."""
+    if case.closed:
+        fr, en = "rétabli à la main", "restored by hand"
+        return Decision(case=case.id, act=Act.RESTORE, cause=case.closed, fr=fr, en=en, final=True)
     failed = gate.blocking(Kind.STANDING)
     if failed:
         code = failed[0].code
@@ -122,9 +129,12 @@ def _ended(
         return _lapse(case, "paused", "pause demandée par une personne", "paused by a person")
     if gate.mode.rank < order.mode.rank:
         return _lapse(case, "ceiling", f"mode ramené à {gate.mode.value}", f"mode lowered to {gate.mode.value}")
-    if lease_until is not None and lease_until <= now:
-        return _lapse(case, "lease", "bail expiré", "the lease ran out")
-    late = gate.blocking(Kind.APPLY) if lease_until is None else ()
+    if lease_until is not None:
+        return _lapse(case, "lease", "bail expiré", "the lease ran out") if lease_until <= now else None
+    # Ordered but never applied: the moment of applying is now, and everything is asked again.
+    if paused:
+        return _lapse(case, "paused", "pause demandée par une personne", "paused by a person")
+    late = gate.blocking(Kind.APPLY, Kind.HEALTH)
     if late:
         return _lapse(case, late[0].code, f"ordre non appliqué à temps : {late[0].fr}", f"order not applied in time: {late[0].en}")
     return None

@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from agent.case import Case
-from agent.debt import Debt, Invoice
+from agent.debt import Invoice
 from agent.decide import Act, Decision
 from agent.event import instant
 from agent.gate import TABLE, Check, Gate, Kind, World
@@ -51,7 +51,7 @@ def judgement(judgement: Judgement, company: Company | None, policy: Policy, now
         "invoices": [_invoice(invoice) for invoice in judgement.debt.invoices.values()],
         "doubts": list(judgement.debt.doubts),
         "disputes": list(judgement.debt.vague_disputes),
-        "cases": [_case(one, judgement.debt, company, policy, now) for one in judgement.judged],
+        "cases": [_case(one, company, policy, now) for one in judgement.judged],
     }
 
 
@@ -114,11 +114,11 @@ def way_back(facts: Facts) -> tuple[Invoice, ...]:
     return tuple(sorted(pay, key=lambda invoice: (invoice.due_on, invoice.id)))
 
 
-def _case(one: Judged, debt: Debt, company: Company | None, policy: Policy, now: datetime) -> dict[str, Any]:
+def _case(one: Judged, company: Company | None, policy: Policy, now: datetime) -> dict[str, Any]:
     case, gate, decision = one.case, one.gate, one.decision
     facts = facts_of(
         case=case,
-        debt=debt,
+        debt=one.debt,
         company=company,
         services={},
         policy=policy,
