@@ -15,6 +15,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from agent.errors import KernelError
 from agent.kernel.elements import dump_message, read_comment
 from agent.kernel.netlink import (
     GETCHAIN,
@@ -201,9 +202,29 @@ def cleaning(state: TableState, want: Wanted) -> Iterator[str]:
         yield f"delete {word} inet {TABLE} {name}"
 
 
+def set_message(name: str) -> Message:
+    """Look one set up; the reply is for `key_length`."""
+    return Message(GETSET, text_attribute(1, TABLE) + text_attribute(_SET_NAME, name), f"set {name}")
+
+
+def key_length(body: bytes) -> int:
+    """How many bytes a key has, from the reply to `set_message`."""
+    return next((int(_U32.unpack(value)[0]) for type_, value in attributes(body) if type_ == _SET_KEY_LEN), 0)
+
+
 def _objects(netlink: Netlink, type_: int, about: str) -> list[bytes]:
     # The table is the first attribute of every kind of request; older kernels ignore it for chains.
-    return netlink.collect(Message(type_, text_attribute(1, TABLE), f"the {about} of table inet {TABLE}"))
+    return _present(netlink, Message(type_, text_attribute(1, TABLE), f"the {about} of table inet {TABLE}"))
+
+
+def _present(netlink: Netlink, message: Message) -> list[bytes]:
+    """A dump; what others took away since its name was read is empty."""
+    try:
+        return netlink.collect(message)
+    except KernelError as error:
+        if error.errno == errno.ENOENT:
+            return []
+        raise
 
 
 def _read_chains(netlink: Netlink) -> Iterator[tuple[str, Hook]]:
@@ -242,7 +263,7 @@ def _read_sets(netlink: Netlink) -> Iterator[tuple[str, SetType]]:
 
 def _read_entries(netlink: Netlink, name: str) -> frozenset[Entry]:
     found: set[Entry] = set()
-    for body in netlink.collect(dump_message(name)):
+    for body in _present(netlink, dump_message(name)):
         for type_, elements in attributes(body):
             if type_ == _ELEMENTS:
                 found |= {_read_entry(element) for _, element in attributes(elements)}

@@ -32,6 +32,9 @@ from agent.rules import TABLE, Element, Found, Key
 #: What a member without any timeout shows; ours always have one.
 FOREVER_MS = 2**63 - 1
 
+#: A lease of more (some thousand years) is a mistake.
+_ENDLESS_MS = 2**48
+
 _LIST_TABLE, _LIST_SET, _LIST_ELEMENTS = 1, 2, 3
 _LIST_ELEM = 1
 _KEY, _TIMEOUT, _EXPIRATION, _USERDATA, _EXPR = 1, 4, 5, 6, 7
@@ -59,8 +62,9 @@ def check_members(elements: Iterable[Element]) -> None:
         KernelError: EINVAL for a member without a lease, or a case id that can not be a comment.
     """
     for element in elements:
-        if element.timeout_ms <= 0:
-            raise KernelError(errno=errno.EINVAL, what=f"a member of {element.set} for case {element.case!r} has no lease left")
+        if not 0 < element.timeout_ms < _ENDLESS_MS:
+            what = f"a member of {element.set} for case {element.case!r} has a lease of {element.timeout_ms} ms"
+            raise KernelError(errno=errno.EINVAL, what=what)
         case = element.case.encode()
         if not 0 < len(case) <= _COMMENT_BYTES or b'"' in case or not element.case.isprintable():
             raise KernelError(
@@ -71,10 +75,10 @@ def check_members(elements: Iterable[Element]) -> None:
 
 
 def add_messages(elements: Iterable[Element]) -> Iterator[Message]:
-    """Add members, or renew them where they exist. Group them by set for few messages; the order does not matter."""
-    for set_name, group in _by_set(elements):
-        packed = [_element(e.key, e.timeout_ms, e.case) for e in group]
-        keys = [_key(e.key) for e in group]
+    """Add members, or renew them where they exist: three messages for each run of members of one set."""
+    for set_name, group in by_set(elements).items():
+        packed = [_element(key, e.timeout_ms, e.case) for key, e in group.items()]
+        keys = [_key(key) for key in group]
         for start, stop in _spans(packed):
             added = Message(NEWSETELEM, _list(set_name, packed[start:stop]), set_name, NLM_F_CREATE)
             yield added
@@ -84,9 +88,9 @@ def add_messages(elements: Iterable[Element]) -> Iterator[Message]:
 
 def delete_messages(keys: Iterable[Key]) -> Iterator[Message]:
     """Delete members, whether they exist or not."""
-    for set_name, group in _by_set(keys):
-        brief = [_brief(k.key) for k in group]
-        packed = [_key(k.key) for k in group]
+    for set_name, group in by_set(keys).items():
+        brief = [_brief(key) for key in group]
+        packed = [_key(key) for key in group]
         for start, stop in _spans(brief):
             yield Message(NEWSETELEM, _list(set_name, brief[start:stop]), set_name, NLM_F_CREATE)
             yield Message(DELSETELEM, _list(set_name, packed[start:stop]), set_name)
@@ -131,6 +135,14 @@ def read_comment(userdata: bytes) -> str:
     return ""
 
 
+def by_set(members: Iterable[_T]) -> dict[str, dict[bytes, _T]]:
+    """Members by set and key; of two with one key the later counts, and the kernel never hears it twice."""
+    groups: dict[str, dict[bytes, _T]] = {}
+    for member in members:
+        groups.setdefault(member.set, {})[member.key] = member
+    return groups
+
+
 def _read_element(data: bytes, at: int, end: int) -> tuple[bytes, Found]:
     """One member. Written out flat, without `attributes`: an audit reads hundreds of thousands of them."""
     header = _HH.unpack_from
@@ -157,13 +169,6 @@ def _packets(expression: bytes) -> int:
         if type_ == _EXPR_DATA:
             return next((int(_U64.unpack_from(value)[0]) for kind, value in attributes(data) if kind == _COUNTER_PACKETS), 0)
     return 0
-
-
-def _by_set(members: Iterable[_T]) -> Iterable[tuple[str, list[_T]]]:
-    groups: dict[str, list[_T]] = {}
-    for member in members:
-        groups.setdefault(member.set, []).append(member)
-    return groups.items()
 
 
 def _spans(packed: list[bytes]) -> Iterator[tuple[int, int]]:

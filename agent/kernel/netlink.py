@@ -46,8 +46,8 @@ _NLMSGERR_ATTR_MSG = 1
 _NETLINK_NETFILTER = 12
 _SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK = 270, 10, 11
 _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
-#: The kernel takes a batch in one piece or not at all: enough for about 300 000 members. Nothing is set aside for it.
-_SEND_BYTES = 64 << 20
+#: The kernel takes a batch in one piece or not at all: enough for about 100 000 members.
+_SEND_BYTES = 16 << 20
 _RECEIVE_BYTES = 4 << 20
 _PAGE = 1 << 16
 
@@ -93,6 +93,16 @@ class Refusal:
     hint: str = ""
 
 
+class Heard(NamedTuple):
+    """One message from the kernel: type and flags, sequence number and port of who caused it, what follows that header."""
+
+    type: int
+    flags: int
+    sequence: int
+    port: int
+    body: bytes
+
+
 class Reply(NamedTuple):
     """The answer to one request: an errno (0: none) and the attributes, if there are any."""
 
@@ -124,6 +134,17 @@ def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
 def text(body: bytes) -> str:
     """The string of a string attribute."""
     return body.rstrip(b"\0").decode(errors="backslashreplace")
+
+
+def messages(data: bytes) -> Iterator[Heard]:
+    """Split what one `recv` gave."""
+    at, end = 0, len(data)
+    while at + 16 <= end:
+        size, type_, flags, sequence, port = _NLMSG.unpack_from(data, at)
+        if size < 16:
+            return
+        yield Heard(type_, flags, sequence, port, data[at + 16 : at + size])
+        at += (size + 3) & ~3
 
 
 def netfilter_socket(*, groups: int = 0) -> socket.socket:
@@ -236,7 +257,7 @@ class Netlink:
         return replies
 
     def dump(self, message: Message) -> Iterator[bytes]:
-        """Stream the attributes of every object of one kind. Read it to its end before the next call on this socket.
+        """The attributes of every object of one kind. Read it to its end before the next call on this socket.
 
         Args:
             message: NFT_MSG_GET* with the attributes that narrow the dump.
@@ -255,7 +276,7 @@ class Netlink:
             data = self._receive()
             if data is None:
                 raise KernelError(errno=errno.ENOBUFS, what=f"the dump of {message.about} broke off")
-            for type_, flags, number, body in _messages(data):
+            for type_, flags, number, _, body in messages(data):
                 if number != sequence:
                     continue  # the rest of a dump that nobody read to its end
                 interrupted = interrupted or bool(flags & NLM_F_DUMP_INTR)
@@ -267,23 +288,21 @@ class Netlink:
                 yield body[4:]
 
     def collect(self, message: Message) -> list[bytes]:
-        """A whole small dump, read again while others interrupt it. An object that does not exist gives an empty list.
+        """A whole dump, read again while others interrupt it.
 
         Raises:
             KernelError: as `dump`, once the attempts are used up.
         """
         pause = _FIRST_PAUSE_S
-        for attempt in range(_ATTEMPTS):
+        for _ in range(_ATTEMPTS - 1):
             try:
                 return list(self.dump(message))
             except KernelError as error:
-                if error.errno == errno.ENOENT:
-                    return []
-                if error.errno not in _AGAIN or attempt == _ATTEMPTS - 1:
+                if error.errno not in _AGAIN:
                     raise
             time.sleep(pause)
             pause *= 2
-        raise AssertionError("unreachable")
+        return list(self.dump(message))
 
     def _next(self, count: int) -> int:
         first = self._sequence + 1
@@ -316,7 +335,7 @@ class Netlink:
     def _answers(self) -> Iterator[tuple[int, bytes, int, str]]:
         """Everything the kernel said to the last `send`: sequence number, attributes, errno, hint."""
         while (data := self._receive()) is not None:
-            for type_, _, sequence, body in _messages(data):
+            for type_, _, sequence, _, body in messages(data):
                 if type_ == _NLMSG_ERROR:
                     yield sequence, b"", -_ERRNO.unpack_from(body)[0], _hint(body)
                 elif type_ != _NLMSG_DONE:
@@ -331,17 +350,6 @@ def failure(code: int, what: str) -> KernelError:
 def _pack(message: Message, flags: int, sequence: int) -> bytes:
     type_ = NFNL_SUBSYS_NFTABLES << 8 | message.type
     return _HEADER.pack(20 + len(message.body), type_, flags, sequence, 0, NFPROTO_INET, 0, 0) + message.body
-
-
-def _messages(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
-    """Split one datagram: type, flags, sequence number, what follows the netlink header."""
-    at, end = 0, len(data)
-    while at + 16 <= end:
-        size, type_, flags, sequence, _ = _NLMSG.unpack_from(data, at)
-        if size < 16:
-            return
-        yield type_, flags, sequence, data[at + 16 : at + size]
-        at += (size + 3) & ~3
 
 
 def _hint(body: bytes) -> str:
