@@ -244,17 +244,18 @@ def overlaps(placed: Iterable[Placed]) -> Iterator[tuple[Placed, Placed]]:
     anywhere: list[Placed] = []  # all that have an interface
     for one in sorted(placed):
         same = _enclosing(around.setdefault(one.interface, []), one)
-        other = _enclosing(around[""], one) if one.interface else _enclosing(anywhere, one)
+        nowhere, behind = _enclosing(around[""], one), _enclosing(anywhere, one)
+        other = nowhere if one.interface else behind
         met = next((each for stack in (same, other) for each in stack if each.start <= one.end and one.start <= each.end), None)
         if met is not None:
             yield one, met
         same.append(one)
         if one.interface:
-            anywhere.append(one)
+            behind.append(one)
 
 
 def _enclosing(stack: list[Placed], one: Placed) -> list[Placed]:
-    """Drop from a stack what ended before `one` begins; what is left holds it."""
+    """Drop from a stack what ended before `one` begins. What is left holds it, if that is done before each append."""
     while stack and (stack[-1].family != one.family or -stack[-1].last_negated < one.first):
         stack.pop()
     return stack

@@ -27,7 +27,7 @@ Kind = Callable[[str], T]
 class Table:
     """One mapping being read. It lives as long as that."""
 
-    __slots__ = ("_before", "_known", "fields", "file", "line", "path", "problems")
+    __slots__ = ("_before", "_is_mapping", "_known", "fields", "file", "line", "path", "problems")
 
     def __init__(self, problems: Problems, file: str, node: Node, path: str) -> None:
         self.problems = problems
@@ -37,9 +37,10 @@ class Table:
         self._before = problems.count
         self._known: list[str] = []
         self.fields: dict[str, Node] = {}
+        self._is_mapping = node.value is None or isinstance(node.value, dict)
         if isinstance(node.value, dict):
             self.fields = node.value
-        elif node.value is not None:
+        elif not self._is_mapping:
             self.report(node.line, Code.WRONG_TYPE, f"{_named(node)} where fields are wanted", "Write `name: value` pairs.")
 
     @property
@@ -65,7 +66,8 @@ class Table:
         """A field that must be given."""
         node = self._node(key)
         if node is None:
-            self.report(self.line, Code.MISSING, f"{key} is missing", f"Add `{key}: ...`.")
+            if self._is_mapping:  # otherwise that was said already
+                self.report(self.line, Code.MISSING, f"{key} is missing", f"Add `{key}: ...`.")
             return cast("T", None)
         return cast("T", self._scalar(node, kind, key))
 

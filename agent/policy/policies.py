@@ -86,7 +86,7 @@ def read_policy(policy_id: str, table: Table) -> Policy | None:
             mend = f"Write {bound.low} to {bound.high} ({bound.check}: {bound.why})."
             table.report(table.line_of(name), Code.BELOW_FLOOR, f"{value} is {side}", mend, key=name)
     for name in ("notice_channels", "windows"):
-        if not values[name]:
+        if name in table.fields and table.fields[name].value == []:
             mend = "Name at least one, or leave the key out for the profile's own."
             table.report(table.line_of(name), Code.BELOW_FLOOR, "an empty list", mend, key=name)
     if not table.done():

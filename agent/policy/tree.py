@@ -93,7 +93,7 @@ def yaml_tree(file: str, text: str, problems: Problems) -> Node | None:
         mend = "Check the indentation, the brackets and the quotes around this line."
         problems.add(file=file, line=mark.line + 1 if mark else 0, code=Code.NOT_YAML, what=what, mend=mend)
     else:
-        if root is None or root.value is None:
+        if problems.count == before and (root is None or root.value is None):
             problems.add(
                 file=file,
                 line=0,
