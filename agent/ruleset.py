@@ -73,8 +73,10 @@ def stem(service: str) -> str:
     """
     if _PLAIN.fullmatch(service):
         return service
-    readable = re.sub(r"[^a-z0-9]+", "-", service.lower()).strip("-")
-    return f"{'s' + readable:.11}_{sha256(service.encode()).hexdigest()[:12]}"
+    readable = re.sub(r"[^a-z0-9]+", "-", service.lower())
+    if not readable[:1].isalpha():
+        readable = "s" + readable
+    return f"{readable:.11}_{sha256(service.encode()).hexdigest()[:12]}"
 
 
 def set_name(service: str, family: Family, prefixlen: int, *, interface: bool) -> str:

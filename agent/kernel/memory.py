@@ -35,10 +35,10 @@ from agent.ruleset import INTERFACE_BYTES, REFUSE
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Member:
-    """One element: whose case, until when by the clock, and how many packets it refused."""
+    """One element: whose case, until when (milliseconds of the clock), and how many packets it refused."""
 
     case: str
-    ends: float
+    ends_ms: int
     packets: int = 0
 
 
@@ -79,12 +79,11 @@ class MemoryKernel:
     def apply(self, change: Change) -> None:
         """See `agent.kernel.Kernel`."""
         self._table = self._checked(change)
-        now = self._clock()
+        now_ms = self._now_ms()
         for key in change.delete:
             self._members(key.set).pop(key.key, None)
         for element in change.add:
-            ends = now + element.timeout_ms / 1000
-            self._members(element.set)[element.key] = _Member(case=element.case, ends=ends)
+            self._members(element.set)[element.key] = _Member(case=element.case, ends_ms=now_ms + element.timeout_ms)
 
     def dump(self, set_name: str) -> Iterator[tuple[bytes, Found]]:
         """See `agent.kernel.Kernel`."""
@@ -107,6 +106,9 @@ class MemoryKernel:
             raise _missing(f"element {key.key.hex()} in {key.set}")
         mine[key.key] = replace(mine[key.key], packets=mine[key.key].packets + 1)
 
+    def _now_ms(self) -> int:
+        return round(self._clock() * 1000)
+
     def _members(self, set_name: str) -> dict[bytes, _Member]:
         if self._table is None or set_name not in self._table.members:
             raise _missing(f"set {set_name}")
@@ -119,7 +121,7 @@ class MemoryKernel:
                 yield key, found
 
     def _found(self, member: _Member | None) -> Found | None:
-        left_ms = int((member.ends - self._clock()) * 1000) if member else 0
+        left_ms = member.ends_ms - self._now_ms() if member else 0
         return Found(case=member.case, expires_ms=left_ms, packets=member.packets) if member and left_ms > 0 else None
 
     def _checked(self, change: Change) -> _Table | None:

@@ -1,0 +1,333 @@
+"""The compiled ruleset refuses what was announced, and nothing else; checked packet by packet."""
+
+from dataclasses import replace
+from datetime import timedelta
+from ipaddress import ip_address, ip_network
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent.model import L4, Attachment, Company, Selector, Service, ServiceClass, Shape, Site, Subscription
+from agent.proof import prove, prove_members
+from agent.rules import LookupService, MemberSet
+from agent.ruleset import candidates, chain_name, key_bytes, members, read_key, set_name, stem, structure
+from tests.core.packet_evaluator import ACK, NEVER_CUT, RST, SYN, TCP, UDP, Packet, owed, selects, walk
+from tests.core.strategies import SERVICE_IDS, TODAY, World, edges, networks_of, selectors, shapes_of, storms, worlds
+
+LEASE_MS = 4 * 3600 * 1000
+
+
+def compiled(world: World):
+    """The structure, proven, and every member that the measures of `world` want."""
+    built = structure(world.catalogue, shapes_of(world.companies))
+    proven = prove(built, [], networks_of(world.companies), world.catalogue)
+    present: dict[str, set[bytes]] = {}
+    for company in world.companies:
+        suspended = world.measures.get(company.id, ())
+        wanted = members(company, suspended, "case-1", LEASE_MS, world.catalogue, TODAY)
+        prove_members(wanted, company, suspended, proven)
+        for element in wanted:
+            present.setdefault(element.set, set()).add(element.key)
+    return built, present
+
+
+@settings(max_examples=50, deadline=None)
+@given(data=st.data())
+def test_a_packet_is_refused_if_and_only_if_a_living_measure_announced_it(data):
+    world = data.draw(worlds())
+    built, present = compiled(world)
+    for packet in data.draw(storms(world)):
+        refused = walk(built, present, packet) != "accept"
+        assert refused == owed(packet, world.companies, world.measures, world.catalogue, TODAY), packet
+
+
+@settings(max_examples=50, deadline=None)
+@given(world=worlds())
+def test_every_announced_service_is_refused_from_every_address_edge_of_the_debtor(world):
+    built, present = compiled(world)
+    for company in world.companies:
+        for service_id in world.measures.get(company.id, ()):
+            for place, selector in announced_pairs(company, service_id, world):
+                far = selector.prefix.broadcast_address
+                udp = selector.protocol is not L4.TCP
+                for near in (place.prefix.network_address, place.prefix.broadcast_address):
+                    for port in {port for span in selector.ports or ((7, 7),) for port in span}:
+                        out = Packet(
+                            source=near,
+                            destination=far,
+                            protocol=UDP if udp else TCP,
+                            destination_port=port,
+                            interface_in=place.interface or "eth1",
+                        )
+                        back = Packet(
+                            source=far,
+                            destination=near,
+                            protocol=UDP if udp else TCP,
+                            source_port=port,
+                            flags=SYN,
+                            interface_out=place.interface or "eth1",
+                        )
+                        assert walk(built, present, out) == ("prohibited" if udp else "reset")
+                        assert walk(built, present, back) == ("prohibited" if udp else "reset")
+
+
+def announced_pairs(company: Company, service_id: str, world: World):
+    """Attachments where the company really loses the service, each with each selector of its family."""
+    service, subscription = world.catalogue.get(service_id), company.subscription(service_id)
+    if service and subscription and not {service.class_, subscription.class_} & NEVER_CUT:
+        for site, place in company.attachments():
+            valid = (place.valid_from or TODAY) <= TODAY <= (place.valid_to or TODAY)
+            if valid and (not subscription.sites or site.id in subscription.sites):
+                for selector in service.selectors:
+                    if selector.prefix.version == place.prefix.version:
+                        yield place, selector
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_no_packet_within_a_site_or_of_a_protected_service_is_ever_refused(data):
+    world = data.draw(worlds())
+    built, present = compiled(world)
+    networks = [network for _, network in networks_of(world.companies)]
+    guarded = [s for service in world.catalogue.values() if service.class_ in NEVER_CUT for s in service.selectors]
+    for packet in data.draw(storms(world)):
+        within = any(packet.source in n for n in networks) and any(packet.destination in n for n in networks)
+        protected = any(
+            selects(s, packet.destination, packet.protocol, packet.destination_port)
+            or selects(s, packet.source, packet.protocol, packet.source_port)
+            for s in guarded
+        )
+        if within or protected:
+            assert walk(built, present, packet) == "accept", packet
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_what_may_be_read_back_covers_what_may_ever_be_wanted(data):
+    world = data.draw(worlds())
+    day = TODAY + timedelta(days=data.draw(st.integers(-3, 3)))
+    for company in world.companies:
+        possible = {(key.set, key.key) for key in candidates(company, world.catalogue)}
+        wanted = members(company, tuple(world.catalogue), "case-1", LEASE_MS, world.catalogue, day)
+        assert {(e.set, e.key) for e in wanted} <= possible
+        assert list(wanted) == sorted(wanted, key=lambda e: (e.set, e.key))
+
+
+@settings(max_examples=30, deadline=None)
+@given(world=worlds(), data=st.data())
+def test_the_order_of_services_shapes_and_selectors_changes_nothing(world, data):
+    shapes = list(shapes_of(world.companies))
+    shuffled = {
+        id_: replace(world.catalogue[id_], selectors=tuple(data.draw(st.permutations(world.catalogue[id_].selectors))))
+        for id_ in data.draw(st.permutations(sorted(world.catalogue)))
+    }
+    assert structure(shuffled, iter(data.draw(st.permutations(shapes)))) == structure(world.catalogue, shapes)
+    company = world.companies[0]
+    suspended = data.draw(st.permutations(sorted(world.catalogue)))
+    again = members(company, suspended * 2, "case-1", LEASE_MS, shuffled, TODAY)
+    assert again == members(company, sorted(suspended), "case-1", LEASE_MS, world.catalogue, TODAY)
+
+
+@settings(max_examples=200, deadline=None)
+@given(chosen=st.lists(selectors(), min_size=2, max_size=6), family=st.sampled_from((4, 6)))
+def test_map_entries_are_the_selectors_without_overlap_so_the_kernel_takes_them(chosen, family):
+    service = Service(id="ged", class_=ServiceClass.ANNEX, selectors=tuple(chosen))
+    built = structure({"ged": service}, [shape(family=family)])
+    mine = [selector for selector in chosen if selector.prefix.version == family]
+    for way in ("to", "from"):
+        entries = {m.ranged: m.entries for m in built.maps if m.name.startswith(way)}
+        for address in {address for selector in mine for address in edges(selector.prefix)}:
+            for port in {0, 65535} | {port + step for s in mine for span in s.ports for port in span for step in (-1, 0, 1)}:
+                for protocol in (L4.TCP, L4.UDP, L4.ANY):
+                    number = {L4.TCP: TCP, L4.UDP: UDP, L4.ANY: 47}[protocol]
+                    hits = {
+                        ranged: sum(
+                            address in e.prefix and e.protocol in (protocol, L4.ANY) and e.ports[0] <= port <= e.ports[1]
+                            for e in listed
+                        )
+                        for ranged, listed in entries.items()
+                    }
+                    wanted = any(selects(s, address, number, port) for s in mine) and 0 <= port <= 65535
+                    assert bool(sum(hits.values())) == wanted
+                    assert all(times <= 1 for times in hits.values())
+    for services in built.maps:
+        if not services.ranged:
+            assert all(e.prefix.num_addresses == 1 and e.ports[0] == e.ports[1] for e in services.entries)
+
+
+# --- names and keys ---------------------------------------------------------------------------------------------------
+
+ids = st.from_regex(r"[a-z0-9][a-z0-9-]{0,62}", fullmatch=True) | st.sampled_from(SERVICE_IDS) | st.text(min_size=1, max_size=40)
+
+
+@settings(max_examples=50, deadline=None)
+@given(one=ids, other=ids)
+def test_different_services_never_share_a_name(one, other):
+    def names(service):
+        kinds = ((4, 24), (4, 32), (6, 2), (6, 128))
+        sets = {set_name(service, family, length, interface=i) for family, length in kinds for i in (False, True)}
+        assert len(sets) == 8
+        return sets | {chain_name(service, family, way) for family in (4, 6) for way in ("to", "from")}
+
+    assert one == other or not names(one) & names(other)
+
+
+@given(service=ids)
+def test_a_name_is_an_nft_identifier_of_at_most_31_bytes(service):
+    for name in (set_name(service, 6, 128, interface=True), chain_name(service, 6, "from")):
+        assert len(name.encode()) <= 31
+        assert name[0].isalpha()
+        assert all(c.isascii() and (c.islower() or c.isdigit() or c in "-_") for c in name)
+
+
+def test_a_long_id_keeps_a_readable_beginning():
+    assert stem("ged") == "ged"
+    assert stem("shared-documents-of-the-group").startswith("shared-docu_")
+
+
+@given(
+    network=st.ip_addresses(v=4).flatmap(lambda a: st.integers(1, 32).map(lambda n: ip_network((a, n), strict=False)))
+    | st.ip_addresses(v=6).flatmap(lambda a: st.integers(1, 128).map(lambda n: ip_network((a, n), strict=False))),
+    interface=st.none() | st.from_regex(r"[a-z0-9.@-]{1,15}", fullmatch=True),
+)
+def test_a_key_reads_back_as_the_attachment_it_was_made_of(network, interface):
+    members_ = MemberSet(name="x4_1", family=network.version, prefixlen=network.prefixlen, interface=interface is not None)
+    assert read_key(members_, key_bytes(network, interface)) == (interface, network)
+
+
+@pytest.mark.parametrize("interface", ["", "a-name-of-16-byt", "ééééééééé"])
+def test_an_interface_name_that_the_kernel_can_not_have_is_an_error(interface):
+    with pytest.raises(ValueError, match="1 to 15 bytes"):
+        key_bytes(ip_network("10.0.0.0/8"), interface)
+
+
+# --- the shape of things ----------------------------------------------------------------------------------------------
+
+GED = Service(
+    id="ged",
+    class_=ServiceClass.ANNEX,
+    selectors=(
+        Selector(prefix=ip_network("203.0.113.10"), protocol=L4.TCP, ports=((443, 443),)),
+        Selector(prefix=ip_network("2001:db8::10"), protocol=L4.TCP, ports=((443, 443),)),
+    ),
+)
+BOTH = (
+    Attachment(prefix=ip_network("10.1.0.0/24"), interface="za0"),
+    Attachment(prefix=ip_network("fd01::/64"), interface="za0"),
+)
+
+
+def company(*, attachments=BOTH, **subscription):
+    site = Site(id="za-1", timezone="Europe/Paris", attachments=attachments)
+    return Company(
+        id="za",
+        name="ZA",
+        group="g",
+        policy="p",
+        contract="c",
+        sites=(site,),
+        subscriptions=(Subscription(service="ged", **subscription),),
+    )
+
+
+def shape(service="ged", family=4, prefixlen=24, interface=False):
+    return Shape(service=service, family=family, prefixlen=prefixlen, interface=interface)
+
+
+def test_nothing_is_made_for_services_that_nobody_has_or_that_are_never_cut():
+    guarded = {"ged": replace(GED, class_=ServiceClass.PAY)}
+    assert structure(guarded, [shape()]) == structure({}, [shape()]) == structure({"ged": GED}, []) == structure({}, [])
+    assert structure({}, []).chains == ()
+
+
+def test_a_packet_of_no_suspendable_service_costs_one_hash_lookup_each_way():
+    built = structure({"ged": GED}, [shape()])
+    lookups = next(chain for chain in built.chains if chain.name == "forward4").rules
+    assert [rule.map for rule in lookups if isinstance(rule, LookupService)] == ["to_hosts4", "from_hosts4"]
+
+
+def test_the_longest_prefix_is_asked_first():
+    built = structure({"ged": GED}, [shape(prefixlen=n) for n in (8, 32, 24)])
+    chain = next(chain for chain in built.chains if chain.name == "to4_ged")
+    assert [rule.set for rule in chain.rules[1:]] == ["ged4_32", "ged4_24", "ged4_8"]
+
+
+def test_the_gateways_own_addresses_are_refused_for_named_ports_only():
+    broad = Service(
+        id="all", class_=ServiceClass.ANNEX, selectors=(Selector(prefix=ip_network("203.0.112.0/24"), protocol=L4.ANY),)
+    )
+    built = structure({"ged": GED, "all": broad}, [shape(), shape("all")])
+    present = {"ged4_24": {bytes((10, 1, 0, 0))}, "all4_24": {bytes((10, 1, 0, 0))}}
+    packet = Packet(source=ip_address("10.1.0.9"), destination=ip_address("203.0.113.10"), hook="input")
+    assert walk(built, present, packet) == "reset"
+    anything = replace(packet, destination=ip_address("203.0.112.9"))
+    assert walk(built, present, anything) == "accept"
+    assert walk(built, present, replace(anything, hook="forward")) == "reset"
+
+
+@pytest.mark.parametrize(("last", "verdict"), [(458, "reset"), (459, "accept")])
+def test_at_the_gateway_a_host_counts_with_up_to_sixteen_ports(last, verdict):
+    host = Selector(prefix=ip_network("203.0.113.10"), protocol=L4.TCP, ports=((443, last),))
+    built = structure({"ged": replace(GED, selectors=(host,))}, [shape()])
+    packet = Packet(source=ip_address("10.1.0.9"), destination=ip_address("203.0.113.10"), destination_port=450)
+    present = {"ged4_24": {bytes((10, 1, 0, 0))}}
+    assert walk(built, present, packet) == "reset"
+    assert walk(built, present, replace(packet, hook="input")) == verdict
+
+
+def test_the_end_of_a_connection_passes_both_ways():
+    built = structure({"ged": GED}, [shape()])
+    present = {"ged4_24": {bytes((10, 1, 0, 0))}}
+    out = Packet(source=ip_address("10.1.0.9"), destination=ip_address("203.0.113.10"))
+    back = replace(out, source=out.destination, destination=out.source, source_port=443, destination_port=40_000)
+    assert [walk(built, present, replace(out, flags=f)) for f in (SYN, ACK, RST, RST | ACK)] == [
+        "reset",
+        "reset",
+        "accept",
+        "accept",
+    ]
+    assert [walk(built, present, replace(back, flags=f)) for f in (SYN, ACK, SYN | ACK, RST)] == [
+        "reset",
+        "accept",
+        "accept",
+        "accept",
+    ]
+
+
+def test_both_families_of_a_company_are_suspended_together():
+    wanted = members(company(), ("ged",), "case-1", LEASE_MS, {"ged": GED}, TODAY)
+    assert [element.set for element in wanted] == ["ged4if_24", "ged6if_64"]
+    assert {element.case for element in wanted} == {"case-1"}
+    assert wanted[0].key == b"za0".ljust(16, b"\0") + bytes((10, 1, 0, 0))
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"class_": ServiceClass.DEPENDENCY}, "narrowed to never-cut"),
+        ({"sites": ("elsewhere",)}, "for another site"),
+        ({"attachments": (replace(BOTH[0], valid_to=TODAY - timedelta(days=1)),)}, "attachment ended yesterday"),
+        ({"attachments": (replace(BOTH[0], valid_from=TODAY + timedelta(days=1)),)}, "attachment starts tomorrow"),
+    ],
+)
+def test_in_doubt_the_service_stays_on(change, why):
+    assert members(company(**change), ("ged",), "case-1", LEASE_MS, {"ged": GED}, TODAY) == (), why
+    assert candidates(company(**change), {"ged": GED}) != (), "what was put there before must be found"
+
+
+@pytest.mark.parametrize("timeout_ms", [0, -1])
+def test_a_lease_that_is_over_wants_nothing_since_no_timeout_would_mean_for_ever(timeout_ms):
+    assert members(company(), ("ged",), "case-1", timeout_ms, {"ged": GED}, TODAY) == ()
+
+
+def test_no_element_outlives_its_attachment():
+    ending = company(attachments=(replace(BOTH[0], valid_to=TODAY + timedelta(days=1)), BOTH[1]))
+    wanted = members(ending, ("ged",), "case-1", 10**9, {"ged": GED}, TODAY, day_ends_ms=1000)
+    assert [element.timeout_ms for element in wanted] == [1000 + 86_400_000, 10**9]
+
+
+def test_of_two_attachments_of_one_place_the_lease_that_ends_first_counts():
+    twice = company(attachments=(replace(BOTH[0], valid_to=TODAY), BOTH[0], replace(BOTH[0], valid_to=TODAY + timedelta(days=1))))
+    wanted = members(twice, ("ged",), "case-1", 10**9, {"ged": GED}, TODAY, day_ends_ms=1000)
+    assert [element.timeout_ms for element in wanted] == [1000]
