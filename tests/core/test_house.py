@@ -35,7 +35,11 @@ ROOMS: Mapping[str, Room] = {
     # --- floor 0: nouns, pure ---
     "errors": Room(floor=0),
     "model": Room(floor=0),
-    "event": Room(floor=0, may={"errors": "a fact that can not be taken is refused with its field"}),
+    "fields": Room(floor=0, may={"errors": "a value that can not be taken is refused with its field"}),
+    "event": Room(
+        floor=0,
+        may={"errors": "a fact that can not be taken is refused with its field", "fields": "the kinds of field it is made of"},
+    ),
     "rules": Room(floor=0, may={"model": "kernel nouns are keyed by services and address families"}),
     # --- floor 1: the core, pure ---
     "policy": Room(floor=1),
@@ -176,7 +180,12 @@ ROOMS: Mapping[str, Room] = {
         },
     ),
     "operate": Room(floor=4, wiring=True),
-    "enforce": Room(floor=4, wiring=True, may={"operate": "answers what persons ask over the operators' socket"}),
+    "enforcer": Room(floor=4, wiring=True, may={"operate": "knows which sources must report"}),
+    "enforce": Room(
+        floor=4,
+        wiring=True,
+        may={"enforcer": "starts it", "operate": "answers what persons ask over the operators' socket"},
+    ),
     "run": Room(floor=4, wiring=True, may={"serve": "both roles in one process", "enforce": "both roles in one process"}),
     "demo": Room(floor=4, wiring=True, may={"run": "shows the real thing", "serve": "starts it", "enforce": "starts it"}),
     "cli": Room(
@@ -226,9 +235,7 @@ OUTSIDE = frozenset({"open", "print", "input", "exec", "eval", "compile", "break
 NO_ROOMS = frozenset({"utils", "util", "helpers", "helper", "manager", "managers", "base", "common", "misc", "core", "lib"})
 
 #: Longer than the rule allows, with the reason.
-LONG: Mapping[str, tuple[int, str]] = {
-    "event.py": (550, "the vocabulary is one table, and a reader wants to see it whole"),
-}
+LONG: Mapping[str, tuple[int, str]] = {}
 MAX_LINES = 450
 
 

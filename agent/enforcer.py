@@ -1,0 +1,348 @@
+"""Floor 4. The hand that holds the firewall: one loop that takes facts, commits them, decides, and keeps the kernel right.
+
+Rules of this room:
+
+1. One thread, one loop: no two hands ever hold the ledger or the table at once.
+2. Webhooks that wait together share one commit; each is answered after that commit and before the kernel is touched.
+3. Restores first: the queue gives companies with a measure in force before all others, and long work (start, audit, repair)
+   pauses for it.
+4. Ready means the first good cycle is over. A signal to stop leaves the rules; their leases still run.
+5. Policies that fail never replace policies that work.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from agent import __version__, audit, channel, intake, operate, systemd
+from agent.billing import Source
+from agent.case import favourable
+from agent.config import Config, SourceConfig, billing_sources, company_of, load_sources
+from agent.errors import ConfigError, EventError, KernelError, LedgerUnwritable, ProofFailed
+from agent.event import HOST, Event, instant
+from agent.gateway import Gateway, InForceRules, agent_event, log
+from agent.inventory import compile_in_child, open_inventory
+from agent.kernel.watch import Watch
+from agent.metrics import exposition
+from agent.reconcile import Queue
+from agent.rules import Change
+
+#: The queue is looked at this often even if nobody calls; new facts wake it at once.
+TICK = 1.0
+
+#: A full audit at least this far apart, and never more than a fiftieth of the time.
+AUDIT_SECONDS = 60.0
+AUDIT_SHARE = 50
+
+
+@dataclass(kw_only=True)
+class Enforcer:
+    """The running role. `sources` are the configured billing systems with their secrets."""
+
+    config: Config
+    gateway: Gateway
+    source_configs: Mapping[str, SourceConfig]
+    sources: Mapping[str, Source]
+    open_watch: Callable[[], Watch] | None = None
+    queue: Queue = field(default_factory=Queue)
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    ready: bool = False
+    policy_problems: tuple[str, ...] = ()
+    _waiting: list[tuple[intake.Outcome, "asyncio.Future[tuple[int, str]]"]] = field(default_factory=list)
+    _touched: str = ""
+    _audited_at: float = 0.0
+    _audit_took: float = 0.0
+
+    # --- what the listening side and the operators ask -------------------------------------------------------------
+
+    async def answer_serve(self, _peer: channel.Peer, header: dict[str, Any], body: bytes) -> tuple[Mapping[str, Any], bytes]:
+        """Answer the listening role: a webhook, the metrics, readiness."""
+        match header.get("ask"):
+            case "webhook":
+                status, message = await self.webhook(header, body)
+                return {"status": status, "message": message}, b""
+            case "metrics":
+                return {"sources": sorted(self.sources)}, exposition(self.gateway.metrics.registry)
+            case "ready":
+                return {"ready": self.ready, "why": self.gateway.last_sentence if self.ready else "starting"}, b""
+            case _:
+                return {"status": 400, "message": "unknown question"}, b""
+
+    async def webhook(self, header: Mapping[str, Any], body: bytes) -> tuple[int, str]:
+        """Verify, parse, commit; returns the HTTP status and one sentence."""
+        now = self.gateway.now()
+        begun = time.monotonic()
+        source = str(header.get("source", ""))
+        raw = header.get("headers", {})
+        headers = {str(name): str(value) for name, value in raw.items()} if isinstance(raw, dict) else {}
+        outcome = intake.read(
+            intake.RawRequest(source=source, headers=headers, body=body, received_at=now),
+            self.sources,
+            self.resolve,
+            now,
+        )
+        if outcome.signed_at is not None:
+            self.gateway.metrics.clock_skew(source, (now - outcome.signed_at).total_seconds())
+        if not outcome.events:
+            self.gateway.metrics.webhook(source, outcome.kind)
+            return outcome.status, outcome.message
+        for event in outcome.events:
+            if favourable(event.type):
+                self.gateway.arrived.setdefault(event.subject, begun)
+        answer: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self._commit)
+        self._waiting.append((outcome, answer))
+        status, message = await answer
+        self.gateway.metrics.webhook(source, outcome.kind if status == outcome.status else "unwritable")
+        return status, message
+
+    def resolve(self, source: str, customer: str) -> str | None:
+        """The company that a source calls `customer`."""
+        return company_of(self.source_configs[source], customer, self.gateway.rules.inventory)
+
+    def _commit(self) -> None:
+        """Everything that waits, in one transaction; if it fails, one by one what can be told apart."""
+        waiting, self._waiting = self._waiting, []
+        try:
+            self.take(tuple(event for outcome, _ in waiting for event in outcome.events))
+        except EventError:
+            for outcome, answer in waiting:
+                self._commit_one(outcome, answer)
+        except LedgerUnwritable:
+            for _, answer in waiting:
+                if not answer.done():
+                    answer.set_result((503, "the ledger can not be written now; please try again"))
+        else:
+            for outcome, answer in waiting:
+                if not answer.done():
+                    answer.set_result((outcome.status, outcome.message))
+        self.wake.set()
+
+    def _commit_one(self, outcome: intake.Outcome, answer: "asyncio.Future[tuple[int, str]]") -> None:
+        result = (outcome.status, outcome.message)
+        try:
+            self.take(outcome.events)
+        except EventError as error:
+            result = (400, str(error))
+        except LedgerUnwritable:
+            result = (503, "the ledger can not be written now; please try again")
+        if not answer.done():
+            answer.set_result(result)
+
+    def take(self, events: tuple[Event, ...]) -> tuple[bool, ...]:
+        """Commit facts and have the companies they are about looked at.
+
+        Raises:
+            LedgerUnwritable: nothing was kept, but facts that help a customer count all the same until they can be.
+        """
+        try:
+            new = self.gateway.ledger.append(events)
+        except LedgerUnwritable as error:
+            self.gateway.ledger_bad(str(error))
+            self.gateway.keep_volatile(event for event in events if favourable(event.type) and event.subject != HOST)
+            self.wake.set()
+            raise
+        for event in events:
+            self.queue.wake(event.subject)
+        self.wake.set()
+        return new
+
+    # --- the loop ---------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Start, be ready, keep going until told to stop. The rules stay when it ends."""
+        self.gateway.append(
+            agent_event(
+                id_=f"started:{instant(self.gateway.now())}",
+                type_="agent.started",
+                subject=HOST,
+                now=self.gateway.now(),
+                body={"version": __version__, "kernel": self.gateway.kernel.name},
+            )
+        )
+        await self._guarded(self._start)
+        watch = self._watch()
+        try:
+            await self._keep_going()
+        finally:
+            if watch is not None:
+                asyncio.get_running_loop().remove_reader(watch.fileno())
+                watch.close()
+
+    def _watch(self) -> Watch | None:
+        """Listen to the kernel's notifications; only now, because a listener doubles the price of a bulk load."""
+        if self.open_watch is None:
+            return None
+        watch = self.open_watch()
+        asyncio.get_running_loop().add_reader(watch.fileno(), self.touched, watch)
+        # What happened between the load and the first notification is looked for once.
+        with suppress(KernelError):
+            if self.gateway.kernel.observe(self.gateway.rules.structure).structure != "as_wanted":
+                self._touched = "somebody else"
+        return watch
+
+    async def _keep_going(self) -> None:
+        while not self.stopping.is_set():
+            begun = time.monotonic()
+            good = await self._guarded(self._cycle)
+            self.gateway.metrics.cycle(time.monotonic() - begun, good_at=self.gateway.now().timestamp() if good else None)
+            if good:
+                self.gateway.last_good_at = self.gateway.now()
+                if not self.ready:
+                    self.ready = True
+                    systemd.ready(self.gateway.last_sentence)
+                systemd.alive()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(TICK):
+                    await self.wake.wait()
+            self.wake.clear()
+
+    async def _guarded(self, work: Callable[[], Any]) -> bool:
+        """Run one piece of work; an error is logged, counted and shown, and the loop goes on. True if all went well."""
+        try:
+            await work()
+        except (KernelError, LedgerUnwritable, ProofFailed) as error:
+            kind = "kernel" if isinstance(error, KernelError) else "ledger" if isinstance(error, LedgerUnwritable) else "proof"
+            if kind == "ledger":
+                self.gateway.ledger_bad(str(error))
+            self.gateway.metrics.failed(kind)
+            if self.gateway.failures.get(kind) != str(error):
+                log.error("%s", error)
+            self.gateway.failures[kind] = str(error)
+            self._touched = self._touched or "a failure"
+            return False
+        for kind in ("kernel", "proof"):
+            self.gateway.failures.pop(kind, None)
+        return True
+
+    async def _start(self) -> None:
+        self.gateway.look_around()
+        if self._cleared():
+            self.gateway.last_sentence = "paused: nothing is suspended"
+            return
+        audited = await self._breathe(audit.start(self.gateway))
+        self.gateway.last_sentence = audited.sentence
+        self._audited_at = time.monotonic()
+
+    async def _cycle(self) -> None:
+        self.gateway.catch_up()
+        await self._settle_due()
+        if self._touched and not self._cleared():
+            cause, self._touched = self._touched, ""
+            audited = await self._breathe(audit.repair(self.gateway, cause))
+            self._sentence(audited.sentence)
+        elif time.monotonic() - self._audited_at > max(AUDIT_SECONDS, AUDIT_SHARE * self._audit_took) and not self._cleared():
+            begun = time.monotonic()
+            audited = await self._breathe(audit.audit(self.gateway))
+            self._audited_at, self._audit_took = time.monotonic(), time.monotonic() - begun
+            self._sentence(audited.sentence)
+        seq, _ = self.gateway.ledger.head()
+        self.gateway.metrics.ledger(sequence=seq, writable=self.gateway.ledger_good)
+        measures = self.gateway.ledger.counts().measures
+        self.gateway.metrics.companies(desired=measures, actual=measures - len(self.gateway.failures))
+
+    async def _settle_due(self) -> None:
+        """Settle everything that is due; between two companies others get their turn."""
+        while True:
+            self.gateway.look_around()
+            worked = False
+            for done in self.queue.step(self.gateway):
+                worked = worked or done.changed
+                if done.changed:
+                    self._sentence(done.sentence)
+                await asyncio.sleep(0)
+            if not worked or self.stopping.is_set():
+                return
+
+    async def _breathe(self, work: Generator[None, None, audit.Audited]) -> audit.Audited:
+        """Run long work in steps; a fact that comes in between is settled at once."""
+        while True:
+            try:
+                next(work)
+            except StopIteration as end:
+                found: audit.Audited = end.value
+                return found
+            await asyncio.sleep(0)
+            if self.wake.is_set():
+                self.wake.clear()
+                await self._settle_due()
+
+    def _cleared(self) -> bool:
+        """True while a person has had everything restored: then our table need not exist."""
+        pause = self.gateway.stop.all
+        return pause is not None and pause.restore
+
+    def _sentence(self, text: str) -> None:
+        self.gateway.last_sentence = text
+        systemd.status(text)
+
+    def clear(self) -> None:
+        """Take our table away; with a stop file that restores, nothing brings it back."""
+        self.gateway.kernel.apply(Change(remove_table=True))
+
+    # --- signals, notifications, reload -----------------------------------------------------------------------------
+
+    def touched(self, watch: Watch) -> None:
+        """The kernel says that rulesets changed; if somebody else touched ours, look and repair."""
+        seen = watch.read()
+        if seen.look:
+            self._touched = ", ".join(seen.by) or "somebody else"
+            self.wake.set()
+
+    async def reload(self) -> tuple[str, ...]:
+        """Read policies and sources again. On any problem the old ones stay; returns the problems."""
+        systemd.reloading()
+        try:
+            compiled = await compile_in_child(self.config.policies, self.config.state_dir)
+            rules = InForceRules.compile(open_inventory(compiled), self.gateway.now())
+            configs = load_sources(self.config.sources)
+            sources = billing_sources(configs)
+            self.gateway.kernel.apply(Change(structure=rules.structure))
+        except (ConfigError, ProofFailed, KernelError, OSError) as error:
+            problems = tuple(str(error).splitlines()) or ("unreadable",)
+            self._reject(problems)
+            return problems
+        finally:
+            systemd.ready(self.gateway.last_sentence)
+        self.gateway.rules, self.source_configs, self.sources, self.policy_problems = rules, configs, sources, ()
+        self.gateway.feeds = operate.feeds(sources)
+        self.gateway.metrics.know(sources)
+        self.loaded()
+        self._touched = "reload"
+        self.wake.set()
+        return ()
+
+    def _reject(self, problems: tuple[str, ...]) -> None:
+        self.policy_problems = problems
+        log.error("policies refused, the former ones stay in force: %s", "; ".join(problems[:5]))
+        self.gateway.metrics.policy(valid=False)
+        now = self.gateway.now()
+        self.gateway.append(
+            agent_event(
+                id_=f"policy.rejected:{instant(now)}",
+                type_="policy.rejected",
+                subject=HOST,
+                now=now,
+                body={"digest": "", "problems": len(problems), "first": problems[0][:500]},
+            )
+        )
+
+    def loaded(self) -> None:
+        """Say in metrics and ledger which policies are in force from now on."""
+        now = self.gateway.now()
+        digest = self.gateway.rules.inventory.digest
+        self.gateway.metrics.policy(valid=True, loaded_at=now.timestamp())
+        self.gateway.append(
+            agent_event(
+                id_=f"policy.loaded:{digest}:{instant(now)}",
+                type_="policy.loaded",
+                subject=HOST,
+                now=now,
+                body={"digest": digest, "counts": {"services": len(self.gateway.rules.inventory.services)}},
+            )
+        )
