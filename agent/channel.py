@@ -147,7 +147,7 @@ async def ask_async(path: Path, header: Header, body: bytes = b"", *, timeout: f
             reader, writer = await asyncio.open_unix_connection(sock=await _connect_async(path))
             writer.write(_frame(header, body))
             await writer.drain()
-            return _answer(path, *await _receive(reader, MAX_ANSWER))
+            return _answer(path, *await _receive(reader, MAX_ANSWER, MAX_ANSWER))
     except (OSError, EOFError) as error:  # TimeoutError is an OSError, IncompleteReadError an EOFError
         raise _unreachable(path, error, timeout) from None
     finally:
@@ -180,7 +180,7 @@ def ask(path: Path, header: Header, body: bytes = b"", *, timeout: float) -> tup
             _connect(sock, path, left)
             sock.settimeout(left())
             sock.sendall(_frame(header, body))
-            header_size, body_size = _sizes(exactly(_LENGTHS.size), MAX_ANSWER)
+            header_size, body_size = _sizes(exactly(_LENGTHS.size), MAX_ANSWER, MAX_ANSWER)
             return _answer(path, _object(exactly(header_size)), exactly(body_size))
         except (OSError, EOFError) as error:
             raise _unreachable(path, error, timeout) from None
@@ -213,7 +213,7 @@ async def _converse(
         while True:
             try:
                 async with asyncio.timeout(deadline):
-                    header, body = await _receive(reader, max_body)
+                    header, body = await _receive(reader, MAX_HEADER, max_body)
             except ChannelError as error:
                 await _send(writer, _frame({"error": str(error)}, b""), deadline)
                 async with asyncio.timeout(deadline):  # let the caller finish, or it would never read why
@@ -236,7 +236,7 @@ async def _send(writer: asyncio.StreamWriter, frame: bytes, deadline: float) -> 
 
 async def _handled(handler: Handler, peer: Peer, header: dict[str, Any], body: bytes) -> bytes:
     try:
-        return _frame(*await handler(peer, header, body))
+        return _frame(*await handler(peer, header, body), most=MAX_ANSWER)
     except Exception:  # noqa: BLE001 - one broken question must not end the service for the others
         _log.exception("a question could not be answered: %s", ascii(header.get("ask"))[:80])
         return _frame({"error": "the question could not be answered; see the log"}, b"")
@@ -352,17 +352,17 @@ def _unreachable(path: Path, error: BaseException, timeout: float) -> ChannelErr
 # --- frames -----------------------------------------------------------------------------------------------------
 
 
-def _frame(header: Header, body: bytes) -> bytes:
+def _frame(header: Header, body: bytes, *, most: int = MAX_HEADER) -> bytes:
     text = json.dumps(header, separators=(",", ":")).encode()
-    if len(text) > MAX_HEADER:
-        raise ChannelError(f"a header of {len(text)} bytes is over the {MAX_HEADER} allowed")
+    if len(text) > most:
+        raise ChannelError(f"a header of {len(text)} bytes is over the {most} allowed")
     return b"".join((_LENGTHS.pack(len(text), len(body)), text, body))
 
 
-def _sizes(raw: bytes, max_body: int) -> tuple[int, int]:
+def _sizes(raw: bytes, max_header: int, max_body: int) -> tuple[int, int]:
     header_size, body_size = _LENGTHS.unpack(raw)
-    if header_size > MAX_HEADER or body_size > max_body:
-        raise ChannelError(f"a frame of {header_size} and {body_size} bytes is over the {MAX_HEADER} and {max_body} allowed")
+    if header_size > max_header or body_size > max_body:
+        raise ChannelError(f"a frame of {header_size} and {body_size} bytes is over the {max_header} and {max_body} allowed")
     return header_size, body_size
 
 
@@ -376,7 +376,7 @@ def _object(raw: bytes) -> dict[str, Any]:
     return found
 
 
-async def _receive(reader: asyncio.StreamReader, max_body: int) -> tuple[dict[str, Any], bytes]:
-    header_size, body_size = _sizes(await reader.readexactly(_LENGTHS.size), max_body)
+async def _receive(reader: asyncio.StreamReader, max_header: int, max_body: int) -> tuple[dict[str, Any], bytes]:
+    header_size, body_size = _sizes(await reader.readexactly(_LENGTHS.size), max_header, max_body)
     header = _object(await reader.readexactly(header_size))
     return header, await reader.readexactly(body_size)
