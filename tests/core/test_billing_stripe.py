@@ -170,6 +170,21 @@ def test_the_names_of_one_payment_all_state_the_same_payment():
     assert len({json.dumps([fact.type, instant(fact.occurred_at), fact.body], sort_keys=True) for fact in facts}) == 1
 
 
+def test_a_payment_that_is_not_made_or_names_no_invoice_says_nothing():
+    webhook = CASES["invoice-payment-paid"]["webhook"]
+    for change, why in (({"status": "open"}, "the payment is 'open'"), ({"invoice": None}, "it names no invoice")):
+        changed = webhook | {"data": {"object": webhook["data"]["object"] | change}}
+        assert [one.why for one in said(changed)] == [why]
+
+
+def test_lines_of_any_shape_that_name_no_service_are_left_out():
+    webhook = json.loads(json.dumps(CASES["invoice-finalized"]["webhook"]))
+    odd = {"amount": 5, "metadata": {"ecluse_service": "no such name!"}}
+    good = {"amount": 700, "metadata": {"ecluse_service": "backup"}, "discount_amounts": [None]}
+    webhook["data"]["object"]["lines"]["data"] = [None, 7, {"amount": 5}, {"amount": 5, "metadata": []}, odd, good]
+    assert said(webhook)[0].body["lines"] == [{"service": "backup", "amount": "7.00"}]
+
+
 def test_test_data_is_refused_where_live_data_is_asked_for():
     webhook = CASES["invoice-paid"]["webhook"]
     for value in (False, None, "true", 1):

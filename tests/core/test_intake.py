@@ -160,6 +160,13 @@ def test_a_fact_far_in_the_future_counts_from_now_if_it_helps_the_customer_and_i
         assert "in the future" in found.message
 
 
+def test_a_long_list_of_ignored_facts_is_told_in_short():
+    narrow = {"erp": Source(name="erp", kind="native", secrets=(SECRET,), events=frozenset({"heartbeat"}))}
+    found = read(request({"events": [NOTICE] * 250}), narrow, resolve, NOW)
+    assert (len(found.ignored), found.message.count("notice.delivered")) == (250, 3)
+    assert found.message.endswith("; 247 more ignored")
+
+
 # --- import -----------------------------------------------------------------------------------------------------
 
 
