@@ -63,7 +63,7 @@ def plan(
         if element.set not in sets:
             raise ValueError(f"set {element.set} is not in the structure: compile both from one inventory")
     keep = {Key(set=element.set, key=element.key) for element in wanted}
-    present = {} if observed.structure == "absent" else observed.members
+    present = observed.members
     return Change(
         structure=None if observed.structure == "as_wanted" else structure,
         add=tuple(e for e in wanted if renew or _differs(e, present.get(Key(set=e.set, key=e.key)))),
@@ -135,7 +135,7 @@ def guard(change: Change, *, present: Container[Key], limit: int) -> Guarded:
     new = sum(Key(set=element.set, key=element.key) not in present for element in change.add)
     if new <= limit:
         return Guarded(change=change, new=new, held=False)
-    return Guarded(change=Change(delete=change.delete, remove_table=change.remove_table), new=new, held=True)
+    return Guarded(change=Change(delete=change.delete), new=new, held=True)
 
 
 def describe(change: Change, structure: Structure, present: Mapping[Key, Found] | None = None) -> Iterator[str]:

@@ -160,6 +160,9 @@ WRONG = {
     "sends a broader prefix": with_entry(
         "to_ranges4", prefix=ip_network("203.0.113.8/29"), protocol=L4.TCP, ports=(443, 443), chain="to4_ged"
     ),
+    "sends every protocol": with_entry(
+        "to_ranges4", prefix=ip_network("203.0.113.10"), protocol=L4.ANY, ports=(443, 443), chain="to4_ged"
+    ),
     "sends the ports between": with_entry(
         "to_ranges4", prefix=ip_network("203.0.113.10"), protocol=L4.TCP, ports=(443, 445), chain="to4_ged"
     ),
