@@ -269,7 +269,7 @@ def _standing(inventory: Inventory, at: datetime) -> tuple[StandingApproval, ...
     role = min(APPROVING_ROLES)
     return tuple(
         StandingApproval(
-            by="simulation",
+            by=f"simulation-{number}",
             role=role,
             policy=policy.id,
             policy_digest=policy.digest,
@@ -279,6 +279,7 @@ def _standing(inventory: Inventory, at: datetime) -> tuple[StandingApproval, ...
         )
         for policy in inventory.policies.values()
         if policy.mode is Mode.AUTO
+        for number in range(policy.approvals)
     )
 
 
