@@ -18,7 +18,7 @@ from agent.debt import Invoice
 from agent.decide import Act, Decision
 from agent.event import instant
 from agent.gate import TABLE, Check, Gate, Kind, World
-from agent.gate.facts import Facts, facts_of, threshold
+from agent.gate.facts import DEFAULT_ZONE, Facts, facts_of, threshold
 from agent.gate.words import sum_en, sum_fr
 from agent.judge import Judged, Judgement
 from agent.model import Company, Policy
@@ -36,8 +36,9 @@ def judgement(judgement: Judgement, company: Company | None, policy: Policy, now
         now: aware instant.
 
     Returns:
-        `company`, `name`, `group`, `policy`, `at`, `next_at` (None: only a new fact changes anything), `answer` (one
-        sentence per language), `invoices`, `doubts`, `disputes` (those that no invoice or motive narrows down), `cases`.
+        `company`, `name`, `group`, `policy`, `timezone` (in which people should be told its times), `at`, `next_at` (None:
+        only a new fact changes anything), `answer` (one sentence per language), `invoices`, `doubts`, `disputes` (those that
+        no invoice or motive narrows down), `cases`.
     """
     return {
         "company": judgement.company,
@@ -45,6 +46,7 @@ def judgement(judgement: Judgement, company: Company | None, policy: Policy, now
         "group": company.group if company else "",
         "known": company is not None,
         "policy": policy.id,
+        "timezone": timezone(company),
         "at": instant(now),
         "next_at": _instant(judgement.next_at),
         "answer": _answer(judgement, company),
@@ -53,6 +55,11 @@ def judgement(judgement: Judgement, company: Company | None, policy: Policy, now
         "disputes": list(judgement.debt.vague_disputes),
         "cases": [_case(one, company, policy, now) for one in judgement.judged],
     }
+
+
+def timezone(company: Company | None) -> str:
+    """The time zone of a company's first site, in which the gate words its reasons, too."""
+    return min((site.timezone for site in company.sites), default=DEFAULT_ZONE) if company else DEFAULT_ZONE
 
 
 def state(case: Case, decision: Decision) -> str:

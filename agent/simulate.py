@@ -125,6 +125,7 @@ def simulate(
 
 def plain(simulation: Simulation) -> dict[str, Any]:
     """The whole simulation as JSON-able values; each company as `report.judgement` tells it."""
+    companies = {one.judgement.company: one.company for one in simulation.outcomes}
     return {
         "at": instant(simulation.at),
         "ceiling": simulation.ceiling.value,
@@ -136,6 +137,7 @@ def plain(simulation: Simulation) -> dict[str, Any]:
             {
                 "at": instant(moment.at),
                 "company": moment.company,
+                "timezone": report.timezone(companies.get(moment.company)),
                 "case": moment.case,
                 "act": moment.act,
                 "services": list(moment.services),
@@ -266,6 +268,7 @@ class _Walk:
 
 
 def _standing(inventory: Inventory, at: datetime) -> tuple[StandingApproval, ...]:
+    """Approvals by as many persons as each policy asks for, so that the approvals are never what holds a case."""
     role = min(APPROVING_ROLES)
     return tuple(
         StandingApproval(
@@ -279,7 +282,7 @@ def _standing(inventory: Inventory, at: datetime) -> tuple[StandingApproval, ...
         )
         for policy in inventory.policies.values()
         if policy.mode is Mode.AUTO
-        for number in range(policy.approvals)
+        for number in range(1, policy.approvals + 1)
     )
 
 

@@ -13,6 +13,9 @@ from agent.model import Company, Mode, Policy, Service
 #: The zone of the provider: where a company has no site, and one of the readings of a date that a proof bears.
 HOME = "Europe/Paris"
 
+#: Where a company without a site is taken to be.
+DEFAULT_ZONE = "Europe/Paris"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class World:

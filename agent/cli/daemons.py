@@ -1,0 +1,105 @@
+"""Floor 4. Commands that start a role: `run`, `serve`, `enforce`; and the demonstration.
+
+Rules of this room:
+
+1. A role's code is loaded by its own command only: the listening face must not even have the other side's code in memory.
+2. The configuration is read once, here; a role that can not start says why and ends with an exit code.
+"""
+
+import asyncio
+import signal
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import cast
+
+import click
+
+from agent import log, systemd
+from agent.cli.ask import DEFAULT_CONFIG, configured
+from agent.cli.door import Command, examples, finish, speaks
+from agent.cli.screen import Screen
+from agent.config import Config, load_sources
+
+
+def _configured(command: Command) -> Command:
+    """Give a command `--config` and `--log-level`."""
+    config = click.option(
+        "--config",
+        type=click.Path(dir_okay=False, path_type=Path),
+        envvar="ECLUSE_CONFIG",
+        metavar="FILE",
+        help=f"The host's configuration; {DEFAULT_CONFIG} by default.",
+    )
+    level = click.option(
+        "--log-level",
+        type=click.Choice(["debug", "info", "warning", "error"]),
+        default="info",
+        help="How much to log on standard error; info by default.",
+    )
+    return config(level(command))
+
+
+def _main(module: str) -> Callable[[Config], int]:
+    return cast("Callable[[Config], int]", import_module(module).main)
+
+
+@click.command("run", short_help="all roles in one process", epilog=examples("ecluse run --config ecluse.yaml"))
+@_configured
+@speaks
+def run_(screen: Screen, config: Path | None, log_level: str) -> None:
+    """Run all roles in one process: for a laptop, a test or a small gateway.
+
+    In production each role runs as a user of its own: `ecluse serve` and `ecluse enforce`.
+    """
+    del screen
+    log.setup(log_level)
+    finish(_main("agent.run")(configured(config)))
+
+
+@click.command(
+    "enforce", short_help="the role that holds the firewall", epilog=examples("ecluse enforce --config /etc/ecluse/ecluse.yaml")
+)
+@_configured
+@speaks
+def enforce_(screen: Screen, config: Path | None, log_level: str) -> None:
+    """Run the enforcing role: verifies, owns the ledger, decides, and holds the firewall (CAP_NET_ADMIN)."""
+    del screen
+    log.setup(log_level)
+    finish(_main("agent.enforce")(configured(config)))
+
+
+@click.command("serve", short_help="the role that listens", epilog=examples("ecluse serve --config /etc/ecluse/ecluse.yaml"))
+@_configured
+@speaks
+def serve_(screen: Screen, config: Path | None, log_level: str) -> None:
+    """Run the listening role: HTTP in, the enforcer's answers out. It needs no right and knows no secret."""
+    del screen
+    log.setup(log_level)
+    asyncio.run(_serve(configured(config)))
+
+
+async def _serve(config: Config) -> None:
+    """Listen until SIGTERM or SIGINT. Sockets that systemd opened for us come first."""
+    from agent import serve  # noqa: PLC0415 - rule 1
+
+    sources = load_sources(config.sources)
+    limits = serve.Limits(max_body=max((one.max_body for one in sources.values()), default=serve.Limits().max_body))
+    sockets = [sock for _, sock in systemd.listening()] or serve.bind(config.listen_host, config.listen_port)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    systemd.ready("listening")
+    await serve.serve(enforcer=config.intake_socket, stop=stop, sockets=sockets, limits=limits)
+    systemd.stopping()
+
+
+@click.command("demo", short_help="see it work, with real packets", epilog=examples("sudo ecluse demo"))
+@speaks
+def demo_(screen: Screen) -> None:
+    """Show the main job on real nftables with real packets, in network namespaces of its own (as root).
+
+    Two debtors are suspended, their local software and everybody else keep working, and payment restores them.
+    """
+    del screen
+    finish(int(import_module("agent.demo").main() or 0))

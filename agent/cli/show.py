@@ -1,0 +1,232 @@
+"""Floor 4. The values that `report`, the enforcer and a simulation give, as lines for people.
+
+Rules of this room:
+
+1. It only words and lays out; a missing or unknown value is shown as such and never stops the answer.
+2. What asks for attention is coloured, and said in words as well.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from agent.cli.screen import Screen, bad, bold, good, open_point, safe, table, width
+from agent.cli.words import ACTS, LABELS, LEDGER, OUT, POLICY, STATES, STRUCTURES, VERDICTS, heads, named, word
+
+
+def facts(screen: Screen, pairs: Iterable[tuple[str, str]]) -> list[str]:
+    """Named facts below each other; those without a value are left out."""
+    kept = [(screen.words(LABELS[name]), text) for name, text in pairs if text]
+    size = max((len(name) for name, _ in kept), default=0)
+    return [f"{name:<{size}}  {text}" for name, text in kept]
+
+
+# --- status and plan ----------------------------------------------------------------------------------------------
+
+
+def status(screen: Screen, data: Mapping[str, Any]) -> list[str]:
+    """The state of the gateway: the host, the policies, the kernel, the ledger, who is suspended, who waits."""
+    policy, kernel, ledger, companies = (_part(data, name) for name in ("policy", "kernel", "ledger", "companies"))
+    seen, cut = companies.get("known", "?"), companies.get("with_measure", "?")
+    validity = word(screen, POLICY, "valid" if policy.get("valid") else "refused")
+    writable = word(screen, LEDGER, "writable" if ledger.get("writable") else "unwritable")
+    silent = bad(screen.words(("muet", "silent")))
+    lines = [bold(f"ecluse {safe(data.get('version', '?'))}")]
+    lines += facts(
+        screen,
+        [
+            ("ceiling", safe(data.get("mode_ceiling", "?"))),
+            ("policies", f"{safe(policy.get('digest', ''))[:12]} {screen.moment(policy.get('loaded_at'))}  {validity}"),
+            ("kernel", f"{safe(kernel.get('name', '?'))}  {word(screen, STRUCTURES, kernel.get('structure', 'unknown'))}"),
+            ("cycle", f"{screen.moment(kernel.get('last_good_cycle'))}  {safe(kernel.get('last_sentence') or '')}".strip()),
+            ("ledger", f"{safe(ledger.get('seq', '?'))} {screen.words(('faits', 'facts'))}  {writable}"),
+            ("pause", _pause(screen, data)),
+            ("companies", screen.words((f"{seen} connues, {cut} suspendues", f"{seen} known, {cut} suspended"))),
+            *(("feed", f"{safe(name)}  {screen.moment(at) or silent}") for name, at in _part(data, "feeds").items()),
+        ],
+    )
+    lines += ["", *_measures(screen, data)]
+    if waiting := data.get("waiting"):
+        rows = [[safe(one.get("company")), safe(one.get("case")), safe(one.get("what"))] for one in waiting]
+        lines += ["", *table(heads(screen, "company", "case", "waits"), rows, width())]
+    alarms = [("held", data.get("held")), ("failure", data.get("failures")), ("policy", policy.get("problems"))]
+    lines += [f"{bad(screen.words(LABELS[name]))}  {safe(text)}" for name, texts in alarms for text in texts or ()]
+    return lines
+
+
+def _pause(screen: Screen, data: Mapping[str, Any]) -> str:
+    stop = _part(data, "stop")
+    if general := _part(stop, "all"):
+        cut, none = ("tout est rétabli", "everything is restored"), ("aucune nouvelle suspension", "no new suspension")
+        said = f"{safe(general.get('by'))}, {screen.moment(general.get('at'))}: {safe(general.get('reason'))}"
+        return f"{open_point(screen.words(cut if general.get('restore') else none))}  ({said})"
+    return open_point(named(_part(stop, "companies"))) or screen.words(("non", "no"))
+
+
+def _measures(screen: Screen, data: Mapping[str, Any]) -> list[str]:
+    rows = [
+        [
+            safe(one.get("company")),
+            safe(one.get("name", "")),
+            safe(one.get("case")),
+            screen.moment(one.get("lease_until")),
+            named(one.get("services")),
+        ]
+        for one in data.get("measures") or ()
+    ]
+    if not rows:
+        return [screen.words(("Rien n'est suspendu.", "Nothing is suspended."))]
+    lines = table(heads(screen, "company", "name", "case", "lease", "suspended"), rows, width())
+    if more := data.get("more"):
+        lines.append(screen.words((f"... et {more} autres", f"... and {more} more")))
+    return lines
+
+
+def plan(screen: Screen, data: Mapping[str, Any]) -> list[str]:
+    """What would change in the kernel, like a diff."""
+    texts = [safe(text) for text in data.get("lines") or ()]
+    if not texts:
+        return [screen.words(("Rien ne changerait.", "Nothing would change."))]
+    add, delete = data.get("adds", 0), data.get("deletes", 0)
+    summary = screen.words((f"{add} à refuser, {delete} à rétablir", f"{add} to refuse, {delete} to restore"))
+    return [*(_step(text) for text in texts), summary]
+
+
+def _step(text: str) -> str:
+    """A line of a plan in its tone: the mark comes first, or after the company's name."""
+    mark = text[:1] if text[:2] in ("+ ", "- ", "~ ") else text.partition(": ")[2][:1]
+    return {"+": open_point, "-": good}.get(mark, str)(text)
+
+
+# --- explain ------------------------------------------------------------------------------------------------------
+
+
+def explain(screen: Screen, data: Mapping[str, Any]) -> list[str]:
+    """One company: what is suspended or not, why, and what would change it."""
+    zone = data.get("timezone")
+    outside = "" if data.get("known", True) else "  " + bad(screen.words(("hors inventaire", "not in the inventory")))
+    packets = [one.get("packets") for one in data.get("counters") or ()]
+    lines = [bold(screen.of(_part(data, "answer")) or safe(data.get("company", "?")))]
+    lines += facts(
+        screen,
+        [
+            ("company", safe(data.get("company", "?")) + outside),
+            ("group", safe(data.get("group") or "")),
+            ("policy", safe(data.get("policy") or "")),
+            ("at", f"{screen.moment(data.get('at'), zone)}  {safe(zone or '')}"),
+            ("doubts", bad(named(data.get("doubts"))) if data.get("doubts") else ""),
+            ("counters", str(sum(each for each in packets if isinstance(each, int))) if packets else ""),
+        ],
+    )
+    if invoices := data.get("invoices"):
+        lines += ["", *_invoices(screen, invoices)]
+    for case in data.get("cases") or ():
+        lines += ["", *_case(screen, case, zone)]
+    if later := screen.moment(data.get("next_at"), zone):
+        end = (f"Sans fait nouveau, à revoir le {later}.", f"Without a new fact, to be looked at again {later}.")
+    else:
+        end = ("Sans fait nouveau, rien ne changera.", "Without a new fact, nothing will change.")
+    return [*lines, "", screen.words(end)]
+
+
+def _invoices(screen: Screen, invoices: Iterable[Mapping[str, Any]]) -> list[str]:
+    rows = [
+        [
+            safe(one.get("invoice")),
+            safe(one.get("due_on")),
+            screen.amount(one.get("principal"), one.get("currency")),
+            screen.amount(one.get("remaining"), one.get("currency")),
+            word(screen, OUT, one.get("out") or ""),
+        ]
+        for one in invoices
+    ]
+    return table(heads(screen, "invoice", "due", "principal", "remaining", "out"), rows, width())
+
+
+def _case(screen: Screen, case: Mapping[str, Any], zone: Any) -> list[str]:
+    notice, order = _part(case, "notice"), _part(case, "order")
+    effect = screen.moment(notice.get("effective_at"), zone) or screen.words(("sans effet", "without effect"))
+    lines = [f"{bold(safe(case.get('case')))}  {word(screen, STATES, case.get('state'))}"]
+    lines += facts(
+        screen,
+        [
+            ("decision", screen.of(_part(case, "reason"))),
+            ("mode", safe(case.get("mode") or "")),
+            ("services", named(case.get("services"))),
+            ("notice", f"{safe(notice.get('id'))}  {safe(notice.get('channel'))}  {effect}"),
+            ("invoices", named(case.get("invoices"))),
+            ("owed", screen.amount(case.get("owed"), case.get("currency"))),
+            ("order", f"{safe(order.get('order'))}  {screen.moment(order.get('applied_at'), zone)}" if order else ""),
+            ("lease", screen.moment(case.get("lease_until"), zone)),
+            ("holds", named(f"{one.get('kind')} ({one.get('hold')})" for one in case.get("holds") or ())),
+            ("approvals", named(f"{one.get('by')} ({one.get('role')})" for one in case.get("approvals") or ())),
+            ("missing", open_point(named(case.get("missing"))) if case.get("missing") else ""),
+            ("way_back", good(screen.of(_part(case, "way_back"))) if case.get("way_back") else ""),
+        ],
+    )
+    rows = [
+        [
+            safe(check.get("code")),
+            word(screen, VERDICTS, check.get("verdict")),
+            screen.of(_part(check, "title")),
+            screen.of(_part(check, "reason")),
+        ]
+        for check in case.get("checks") or ()
+    ]
+    return [*lines, *table(heads(screen, "check", "verdict", "about", "why"), rows, width())] if rows else lines
+
+
+# --- simulate -----------------------------------------------------------------------------------------------------
+
+
+def simulation(screen: Screen, data: Mapping[str, Any]) -> list[str]:
+    """What would have happened, in order, and where each company stands at the end."""
+    at, later = screen.moment(data.get("at")), data.get("later")
+    given, none = ("comptée comme donnée", "counted as given"), ("aucune (voir --approved)", "none (see --approved)")
+    lines = [bold(screen.words((f"Simulation au {at}", f"Simulation at {at}")))]
+    lines += facts(
+        screen,
+        [
+            ("facts", safe(data.get("facts", 0))),
+            ("later", screen.words((f"{later} faits postérieurs", f"{later} later facts")) if later else ""),
+            ("ceiling", safe(data.get("ceiling", ""))),
+            ("standing", screen.words(given if data.get("approved") else none)),
+            ("hours", screen.words(("de chaque société, à son premier site", "of each company, at its first site"))),
+            ("feeds", screen.words(("comptés comme à jour", "counted as fresh"))),
+        ],
+    )
+    moments = [
+        [
+            screen.moment(one.get("at"), one.get("timezone")),
+            safe(one.get("company")),
+            word(screen, ACTS, one.get("act")),
+            named(one.get("services")),
+            screen.of(_part(one, "reason")),
+        ]
+        for one in data.get("moments") or ()
+    ]
+    if moments:
+        lines += ["", *table(heads(screen, "when", "company", "act", "services", "why"), moments, width())]
+    return [*lines, "", *_outcomes(screen, data)]
+
+
+def _outcomes(screen: Screen, data: Mapping[str, Any]) -> list[str]:
+    none: Mapping[str, Any] = {}
+    rows = [
+        [
+            safe(company.get("company")),
+            word(screen, STATES, case["state"]) if case else screen.words(("aucun dossier", "no case")),
+            named(case.get("services")) if case.get("state") == "suspended" else "-",
+            screen.moment(case.get("next_at"), company.get("timezone")) or "-",
+            screen.of(_part(case, "reason")) or screen.of(_part(company, "answer")),
+        ]
+        for company in data.get("companies") or ()
+        for case in company.get("cases") or (none,)
+    ]
+    if not rows:
+        return [screen.words(("Aucune société n'est concernée.", "No company is concerned."))]
+    return table(heads(screen, "company", "state", "suspended", "next", "why"), rows, width())
+
+
+def _part(data: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = data.get(name)
+    return value if isinstance(value, Mapping) else {}

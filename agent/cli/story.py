@@ -1,0 +1,141 @@
+"""Floor 4. The ledger in words: one French and one English sentence per type of event.
+
+Rules of this room:
+
+1. Every type of `event.TYPES` has a sentence; a type that a newer version wrote is still shown, with its fields.
+2. A sentence names fields as `{field}`. What stands in square brackets is left out when one of its fields is empty.
+3. Values are only ever filled in, never read as a pattern, and shown without control characters.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from agent.cli.screen import Screen, Words, safe
+from agent.event import Event
+
+_OPTIONAL = re.compile(r"\[([^\[\]]*)\]")
+_FIELD = re.compile(r"\{([a-z_0-9]+)\}")
+_MAX_VALUE = 300
+
+SENTENCES: Mapping[str, Words] = {
+    "invoice.issued": (
+        "facture {invoice} : {amount} {currency}, échéance le {due_on}",
+        "invoice {invoice}: {amount} {currency}, due {due_on}",
+    ),
+    "invoice.overdue": (
+        "facture {invoice} échue et impayée : {amount} {currency}, échéance le {due_on}",
+        "invoice {invoice} is overdue: {amount} {currency}, due {due_on}",
+    ),
+    "invoice.cancelled": ("facture {invoice} annulée[ : {reason}]", "invoice {invoice} cancelled[: {reason}]"),
+    "reminder.sent": ("relance {reminder} pour {invoices}[, par {channel}]", "reminder {reminder} for {invoices}[, by {channel}]"),
+    "notice.dispatched": (
+        "mise en demeure {notice} envoyée ({channel}) pour {invoices}, annonce la suspension de {services} dès le {earliest_on}",
+        "formal notice {notice} sent ({channel}) for {invoices}, announces the suspension of {services} from {earliest_on}",
+    ),
+    "notice.presented": ("mise en demeure {notice} présentée", "formal notice {notice} presented"),
+    "notice.delivered": ("mise en demeure {notice} remise au destinataire", "formal notice {notice} delivered"),
+    "notice.refused": ("mise en demeure {notice} refusée par le destinataire", "formal notice {notice} refused by the addressee"),
+    "notice.unclaimed": ("mise en demeure {notice} non réclamée", "formal notice {notice} not claimed"),
+    "notice.undeliverable": (
+        "mise en demeure {notice} non distribuable : sans effet",
+        "formal notice {notice} could not be delivered: it has no effect",
+    ),
+    "payment.announced": ("paiement {payment} annoncé pour {invoices}", "payment {payment} announced for {invoices}"),
+    "payment.received": ("paiement {payment} reçu : {amount} {currency}", "payment {payment} received: {amount} {currency}"),
+    "payment.reversed": ("paiement {payment} rejeté[ ({code})]", "payment {payment} came back[ ({code})]"),
+    "dispute.opened": (
+        "contestation {dispute} ouverte[ sur {invoices}][ : {motive}]",
+        "dispute {dispute} opened[ about {invoices}][: {motive}]",
+    ),
+    "dispute.closed": ("contestation {dispute} close ({outcome})", "dispute {dispute} closed ({outcome})"),
+    "hold.set": ("procédure gelée, {kind} ({hold})[ : {reason}]", "on hold, {kind} ({hold})[: {reason}]"),
+    "hold.lifted": ("gel {hold} levé[ : {reason}]", "hold {hold} lifted[: {reason}]"),
+    "heartbeat": ("la source {source} est en vie", "source {source} is alive"),
+    "approval.given": ("{by} ({role}) valide le dossier {case} : {reason}", "{by} ({role}) approves case {case}: {reason}"),
+    "approval.revoked": (
+        "{by} retire les validations du dossier {case} : {reason}",
+        "{by} revokes the approvals of case {case}: {reason}",
+    ),
+    "standing_approval.given": (
+        "{by} ({role}) donne une validation permanente à la politique {policy} jusqu'au {expires_at} : {reason}",
+        "{by} ({role}) gives policy {policy} a standing approval until {expires_at}: {reason}",
+    ),
+    "standing_approval.revoked": (
+        "{by} retire les validations permanentes de la politique {policy} : {reason}",
+        "{by} revokes the standing approvals of policy {policy}: {reason}",
+    ),
+    "restore.ordered": ("{by} ordonne le rétablissement : {reason}", "{by} orders to restore: {reason}"),
+    "pause.set": ("{by} met toute nouvelle suspension en pause : {reason}", "{by} pauses every new suspension: {reason}"),
+    "pause.lifted": ("{by} lève la pause : {reason}", "{by} lifts the pause: {reason}"),
+    "case.proposed": (
+        "dossier {case} proposé : {services} ; en attente",
+        "case {case} proposed: {services}; waiting",
+    ),
+    "case.observed": (
+        "dossier {case} : {services} auraient été suspendus (mode observe)",
+        "case {case}: {services} would have been suspended (mode observe)",
+    ),
+    "order.suspend": (
+        "ordre {order} : suspendre {services} (mode {mode}), au plus tard jusqu'au {expires_at}",
+        "order {order}: suspend {services} (mode {mode}), at the latest until {expires_at}",
+    ),
+    "measure.applied": (
+        "{services} suspendus, relus dans le noyau (ordre {order}, {elements} éléments)",
+        "{services} suspended, read back in the kernel (order {order}, {elements} elements)",
+    ),
+    "measure.restored": (
+        "service rétabli, relu dans le noyau (ordre {order}) : {cause}",
+        "restored, read back in the kernel (order {order}): {cause}",
+    ),
+    "measure.repaired": ("règles remises en place : {what} ({count})", "rules put right: {what} ({count})"),
+    "policy.loaded": ("politiques en vigueur : {digest}", "policies in force: {digest}"),
+    "policy.rejected": (
+        "politiques refusées, les précédentes restent en vigueur : {problems} problèmes[, dont {first}]",
+        "policies refused, the former stay in force: {problems} problems[, such as {first}]",
+    ),
+    "agent.started": ("agent démarré, version {version}[, noyau {kernel}]", "agent started, version {version}[, kernel {kernel}]"),
+    "customer.unknown": (
+        "fait sur un client inconnu, {customer} : {type}",
+        "a fact about an unknown customer, {customer}: {type}",
+    ),
+}
+
+
+def tell(event: Event, screen: Screen) -> str:
+    """One event as a sentence."""
+    pattern = SENTENCES.get(event.type)
+    values = _values(event, screen)
+    if pattern is None:
+        return safe(f"{event.type}: {json.dumps(event.body, ensure_ascii=False, sort_keys=True)}"[:_MAX_VALUE])
+
+    def fill(match: re.Match[str]) -> str:
+        return values.get(match[1], "")
+
+    def keep(match: re.Match[str]) -> str:
+        part = match[1]
+        return part if all(values.get(name) for name in _FIELD.findall(part)) else ""
+
+    return _FIELD.sub(fill, _OPTIONAL.sub(keep, screen.words(pattern)))
+
+
+def _values(event: Event, screen: Screen) -> dict[str, str]:
+    """The fields of an event as texts; those of an announcement and of the times beside the others."""
+    body: dict[str, Any] = {"source": event.source}
+    for value in (event.body, event.body.get("announces"), event.body.get("times")):
+        if isinstance(value, Mapping):
+            body.update(value)
+    if body.get(f"reason_{screen.language}") and event.type == "measure.restored":
+        body["cause"] = body[f"reason_{screen.language}"]
+    return {name: _text(name, value, screen) for name, value in body.items()}
+
+
+def _text(name: str, value: Any, screen: Screen) -> str:
+    if name.endswith("_at"):
+        return screen.moment(str(value))
+    if name == "digest":
+        return safe(str(value)[:12])
+    if isinstance(value, list):
+        return safe(", ".join(str(item) for item in value))[:_MAX_VALUE]
+    return safe(value)[:_MAX_VALUE]

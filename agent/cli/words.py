@@ -1,0 +1,152 @@
+"""Floor 4. The vocabulary of the command line: every label and every closed word, in French and in English.
+
+Rules of this room:
+
+1. Terms of the trade: suspend and restore, formal notice, hold. One term, one word, everywhere.
+2. A word that is not in its table (a newer enforcer's) is shown as it came.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from agent.cli.screen import Screen, Words, bad, faint, good, open_point, safe
+
+#: Names of columns and of single facts.
+LABELS: Mapping[str, Words] = {
+    "about": ("objet", "about"),
+    "act": ("acte", "act"),
+    "approvals": ("validations", "approvals"),
+    "at": ("au", "at"),
+    "attachments": ("raccordements", "attachments"),
+    "case": ("dossier", "case"),
+    "ceiling": ("plafond", "ceiling"),
+    "check": ("contrôle", "check"),
+    "class": ("classe", "class"),
+    "companies": ("sociétés", "companies"),
+    "company": ("société", "company"),
+    "counters": ("paquets refusés", "packets refused"),
+    "cycle": ("dernier cycle", "last cycle"),
+    "decision": ("décision", "decision"),
+    "digest": ("empreinte", "digest"),
+    "doubts": ("à vérifier", "in doubt"),
+    "due": ("échéance", "due"),
+    "facts": ("faits", "facts"),
+    "failure": ("échec", "failure"),
+    "feed": ("flux", "feed"),
+    "feeds": ("flux de facturation", "billing feeds"),
+    "group": ("groupe", "group"),
+    "held": ("retenu", "held"),
+    "holds": ("gel", "hold"),
+    "hours": ("heures", "hours"),
+    "invoice": ("facture", "invoice"),
+    "invoices": ("factures", "invoices"),
+    "kernel": ("noyau", "kernel"),
+    "later": ("laissés de côté", "left out"),
+    "lease": ("bail jusqu'à", "lease until"),
+    "ledger": ("registre", "ledger"),
+    "missing": ("manque", "missing"),
+    "mode": ("mode", "mode"),
+    "name": ("nom", "name"),
+    "next": ("change au plus tôt", "changes at the earliest"),
+    "notice": ("mise en demeure", "formal notice"),
+    "order": ("ordre", "order"),
+    "out": ("écartée", "left out"),
+    "owed": ("dû", "owed"),
+    "pause": ("pause", "pause"),
+    "policies": ("politiques", "policies"),
+    "policy": ("politique", "policy"),
+    "principal": ("principal", "principal"),
+    "profile": ("profil", "profile"),
+    "remaining": ("reste dû", "remaining"),
+    "selectors": ("sélecteurs", "selectors"),
+    "services": ("services", "services"),
+    "sites": ("sites", "sites"),
+    "standing": ("validation permanente", "standing approval"),
+    "state": ("état", "state"),
+    "suspended": ("suspendu", "suspended"),
+    "verdict": ("passe", "verdict"),
+    "waits": ("attend", "waits for"),
+    "way_back": ("pour en sortir", "way back"),
+    "when": ("quand", "when"),
+    "why": ("pourquoi", "why"),
+}
+
+STATES: Mapping[str, Words] = {
+    "closed": ("clos", "closed"),
+    "suspended": ("suspendu", "suspended"),
+    "applying": ("ordonné", "ordered"),
+    "restoring": ("à rétablir", "to be restored"),
+    "proposed": ("proposé", "proposed"),
+    "observed": ("observé", "observed"),
+    "noticed": ("mis en demeure", "noticed"),
+}
+ACTS: Mapping[str, Words] = {
+    "observe": ("observé", "observed"),
+    "propose": ("proposé", "proposed"),
+    "suspend": ("suspendu", "suspended"),
+    "restore": ("rétabli", "restored"),
+}
+VERDICTS: Mapping[str, Words] = {
+    "pass": ("oui", "pass"),
+    "fail": ("NON", "FAIL"),
+    "unknown": ("INCONNU", "UNKNOWN"),
+    "unbuilt": ("non construit", "not built"),
+    "later": ("plus tard", "later"),
+}
+OUT: Mapping[str, Words] = {
+    "cancelled": ("annulée", "cancelled"),
+    "disputed": ("contestée", "disputed"),
+    "doubt": ("à vérifier", "in doubt"),
+}
+STRUCTURES: Mapping[str, Words] = {
+    "as_wanted": ("table en place", "table as wanted"),
+    "drifted": ("TABLE MODIFIÉE PAR UN TIERS", "TABLE CHANGED BY SOMEBODY"),
+    "absent": ("table absente", "no table"),
+    "unknown": ("TABLE ILLISIBLE", "TABLE CAN NOT BE READ"),
+}
+POLICY: Mapping[str, Words] = {
+    "valid": ("valides", "valid"),
+    "refused": ("REFUSÉES, les précédentes restent en vigueur", "REFUSED, the former stay in force"),
+}
+LEDGER: Mapping[str, Words] = {
+    "writable": ("inscriptible", "writable"),
+    "unwritable": ("NON INSCRIPTIBLE : aucune suspension, aucun bail renouvelé", "NOT WRITABLE: no suspension, no lease renewed"),
+}
+
+_TONES: Mapping[str, Callable[[str], str]] = {
+    "absent": faint,
+    "applying": open_point,
+    "as_wanted": good,
+    "drifted": bad,
+    "fail": bad,
+    "later": faint,
+    "propose": open_point,
+    "proposed": open_point,
+    "refused": bad,
+    "restore": good,
+    "restoring": good,
+    "suspend": open_point,
+    "suspended": open_point,
+    "unbuilt": faint,
+    "unknown": bad,
+    "unwritable": bad,
+    "valid": good,
+    "writable": good,
+    "pass": good,
+}
+
+
+def word(screen: Screen, words: Mapping[str, Words], key: Any) -> str:
+    """The word for a value of a closed list, in its tone."""
+    text = screen.words(words[key]) if key in words else safe(key)
+    return _TONES.get(str(key), str)(text)
+
+
+def heads(screen: Screen, *names: str) -> list[str]:
+    """Names of columns in the person's language."""
+    return [screen.words(LABELS[name]) for name in names]
+
+
+def named(items: Any) -> str:
+    """A list of names as one text; "" for none."""
+    return safe(", ".join(str(item) for item in items or ()))
