@@ -188,6 +188,7 @@ ROOMS: Mapping[str, Room] = {
     ),
     "run": Room(floor=4, wiring=True, may={"serve": "both roles in one process", "enforce": "both roles in one process"}),
     "demo": Room(floor=4, wiring=True, may={"run": "shows the real thing", "serve": "starts it", "enforce": "starts it"}),
+    "__main__": Room(floor=4, may={"cli": "python -m agent is the command line"}),
     "cli": Room(
         floor=4,
         wiring=True,
