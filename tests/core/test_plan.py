@@ -11,7 +11,7 @@ from agent.errors import KernelError
 from agent.kernel.memory import MemoryKernel
 from agent.model import L4, Selector, Service, ServiceClass, Shape
 from agent.plan import AUDIT_CHUNK, RENEW_BELOW, SLACK_MS, Guarded, describe, guard, plan, plan_set
-from agent.rules import Change, Element, Found, Key, Observed, Structure
+from agent.rules import Change, DispatchFamily, Element, Found, Key, Observed, Structure
 from agent.ruleset import key_bytes, structure
 
 
@@ -242,6 +242,7 @@ def test_a_change_reads_as_a_diff():
         replace(WANTED, chains=tuple(c for c in WANTED.chains if c.name != "refuse")),
         replace(WANTED, chains=(*WANTED.chains, WANTED.chains[0])),
         replace(WANTED, maps=tuple(replace(m, entries=m.entries * 2) for m in WANTED.maps)),
+        replace(WANTED, chains=tuple(replace(c, rules=(DispatchFamily(family=4, chain="forward4"),)) for c in WANTED.chains)),
         replace(WANTED, maps=tuple(replace(m, ranged=True, entries=m.entries * 2) for m in WANTED.maps)),
     ],
 )
@@ -254,3 +255,18 @@ def test_a_broken_structure_is_refused_and_changes_nothing(broken):
     observed = kernel.observe(WANTED, (key_of(ONE),))
     assert observed.structure == "as_wanted"
     assert key_of(ONE) in observed.members
+
+
+def test_a_counter_lives_as_long_as_its_member_and_starts_again_with_a_renewal():
+    kernel = MemoryKernel(Clock())
+    with pytest.raises(KernelError):
+        kernel.count_refusal(key_of(ONE))
+    kernel.apply(Change(structure=OLD, add=(ONE,)))
+    kernel.count_refusal(key_of(ONE))
+    kernel.apply(Change(structure=WANTED))
+    assert kernel.observe(WANTED, (key_of(ONE),)).members[key_of(ONE)].packets == 1
+    kernel.apply(Change(add=(ONE,)))
+    assert dict(kernel.dump(ONE.set)) == {ONE.key: Found(case="case-1", expires_ms=LONG, packets=0)}
+    kernel.apply(Change(delete=(key_of(ONE),)))
+    with pytest.raises(KernelError):
+        kernel.count_refusal(key_of(ONE))
