@@ -186,17 +186,18 @@ def as_wanted(state: TableState, want: Wanted) -> bool:
 def cleaning(state: TableState, want: Wanted) -> Iterator[str]:
     """The nft commands that take out what does not stay, to stand before the new structure in one transaction.
 
-    Member sets that stay as they are keep their members. Maps are made anew: a new map with the same name costs nothing,
-    and an old one's entries can not get in the way of the new ones'.
+    Sets that are as wanted stay, and so do maps with just the wanted entries: a packet that meets the old rules in the
+    moment of the change must still find them. Rules are flushed and loaded anew; the kernel keeps old and new ones apart.
     """
+    gone = {name for name, hook in state.hooks.items() if name not in want.hooks or hook != want.hooks[name]}
     yield f"flush table inet {TABLE}"
     for name, type_ in state.sets.items():
-        is_map = bool(type_.flags & _MAP)
-        if is_map or type_ != want.sets.get(name):
-            yield f"delete {'map' if is_map else 'set'} inet {TABLE} {name}"
-    for name, hook in state.hooks.items():
-        if name not in want.hooks or hook != want.hooks[name]:
-            yield f"delete chain inet {TABLE} {name}"
+        entries = state.entries.get(name, frozenset())
+        stays = type_ == want.sets.get(name) and entries == want.entries.get(name, frozenset())
+        if not stays or any(chain in gone for _, _, _, chain in entries):
+            yield f"delete {'map' if type_.flags & _MAP else 'set'} inet {TABLE} {name}"
+    for name in gone:
+        yield f"delete chain inet {TABLE} {name}"
     for each in state.extra:
         word, _, name = each.rpartition(" ")
         yield f"delete {word} inet {TABLE} {name}"
