@@ -14,8 +14,8 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from agent.cli.screen import Screen, bad, colourful, dump, from_environment, safe
-from agent.errors import ConfigError, EcluseError, EventError, Refused, Rejected
+from agent.cli.screen import Screen, bad, colourful, dump, from_environment, safe, safe_lines
+from agent.errors import ConfigError, EcluseError, EventError, Problem, Refused, Rejected
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -66,21 +66,21 @@ class Door(click.Group):
 
 def complain(screen: Screen, error: EcluseError | OSError) -> None:
     """Say an expected error: every problem of a file on a line of its own."""
-    prefix = bad(screen.words(("erreur :", "error:")))
-    if isinstance(error, ConfigError):
-        count = len(error.problems)
-        if screen.as_json:
-            dump({"exit": int(Exit.BAD_INPUT), "message": None, "data": {"problems": [problem_of(one) for one in error.problems]}})
-            return
-        for problem in error.problems:
-            click.echo(safe(problem), err=True)
-        screen.note((f"{bad(str(count))} problème(s)", f"{bad(str(count))} problem(s)"))
-        return
+    problems = error.problems if isinstance(error, ConfigError) else ()
     what = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
-    click.echo(f"{prefix} {safe(what)}", err=True)
+    if screen.as_json:
+        data = {"problems": [problem_of(problem) for problem in problems]} if problems else {}
+        dump({"exit": int(exit_code(error)), "message": {"fr": what, "en": what}, "data": data})
+    elif problems:
+        for problem in problems:
+            click.echo(safe(problem), err=True)
+        count = len(problems)
+        screen.note((bad(f"{count} problème(s)"), bad(f"{count} problem(s)")))
+    else:
+        click.echo(f"{bad(screen.words(('erreur :', 'error:')))} {safe_lines(what)}", err=True)
 
 
-def problem_of(problem: Any) -> dict[str, Any]:
+def problem_of(problem: Problem) -> dict[str, Any]:
     """A problem as plain values."""
     return {"file": problem.file, "line": problem.line, "code": problem.code, "what": problem.what, "mend": problem.mend}
 

@@ -105,7 +105,7 @@ def _verify(screen: Screen, ledger: Ledger, anchor: tuple[int, bytes] | None) ->
 def _line(screen: Screen, row: Row) -> str:
     event = row.event
     at = screen.moment(instant(event.occurred_at))
-    return f"{row.seq:>6}  {at:<19}  {safe(event.subject):<12}  {tell(event, screen)}  {faint(safe(event.source))}"
+    return f"{row.seq:>6}  {at:<24}  {safe(event.subject):<12}  {tell(event, screen)}  {faint(safe(event.source))}"
 
 
 def _plain(row: Row) -> dict[str, Any]:

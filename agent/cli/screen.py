@@ -15,7 +15,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -42,8 +42,8 @@ class Screen:
         return words[0] if self.language == "fr" else words[1]
 
     def of(self, pair: Mapping[str, Any]) -> str:
-        """The text of a `{"fr": ..., "en": ...}` value, made safe to show."""
-        return safe(pair.get(self.language) or pair.get("en") or pair.get("fr") or "")
+        """The text of a `{"fr": ..., "en": ...}` value, made safe to show; it may have several lines."""
+        return safe_lines(pair.get(self.language) or pair.get("en") or pair.get("fr") or "")
 
     def note(self, words: Words) -> None:
         """One line beside the answer, on standard error."""
@@ -61,7 +61,14 @@ class Screen:
         text = local.strftime(pattern).removesuffix(":00")
         return text if zone else f"{text} {safe(local.tzname())}"
 
-    def amount(self, sum_: object, currency: object) -> str:
+    def day(self, day: Any) -> str:
+        """A date as people write it: 31/01/2026 or 2026-01-31."""
+        try:
+            return date.fromisoformat(day).strftime("%d/%m/%Y" if self.language == "fr" else "%Y-%m-%d")
+        except (TypeError, ValueError):
+            return safe(day)
+
+    def amount(self, sum_: Any, currency: Any = "") -> str:
         """A sum as people write it: 4 800,00 EUR or 4,800.00 EUR."""
         try:
             number = f"{Decimal(str(sum_)):,.2f}"
@@ -69,7 +76,7 @@ class Screen:
             number = str(sum_)
         if self.language == "fr":
             number = number.replace(",", " ").replace(".", ",")
-        return safe(f"{number} {currency}")
+        return safe(f"{number} {currency}".rstrip())
 
 
 def language(environment: Mapping[str, str]) -> str:
@@ -88,29 +95,38 @@ def safe(value: object) -> str:
     return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in str(value))
 
 
+def safe_lines(value: object) -> str:
+    """A text of several lines, each of them safe."""
+    return "\n".join(safe(line) for line in str(value).splitlines())
+
+
 def good(text: str) -> str:
     """A text that says all is well."""
-    return click.style(text, fg=_GREEN)
+    return _styled(text, fg=_GREEN)
 
 
 def bad(text: str) -> str:
     """A text that says something is wrong."""
-    return click.style(text, fg=_RED)
+    return _styled(text, fg=_RED)
 
 
 def open_point(text: str) -> str:
     """A text that says something waits."""
-    return click.style(text, fg=_YELLOW)
+    return _styled(text, fg=_YELLOW)
 
 
 def faint(text: str) -> str:
     """A text that matters less."""
-    return click.style(text, fg=_DIM)
+    return _styled(text, fg=_DIM)
 
 
 def bold(text: str) -> str:
     """A heading."""
-    return click.style(text, bold=True)
+    return _styled(text, bold=True)
+
+
+def _styled(text: str, **style: Any) -> str:
+    return click.style(text, **style) if text else ""
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], width: int | None = None) -> list[str]:

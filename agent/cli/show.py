@@ -132,7 +132,7 @@ def _invoices(screen: Screen, invoices: Iterable[Mapping[str, Any]]) -> list[str
     rows = [
         [
             safe(one.get("invoice")),
-            safe(one.get("due_on")),
+            screen.day(one.get("due_on")),
             screen.amount(one.get("principal"), one.get("currency")),
             screen.amount(one.get("remaining"), one.get("currency")),
             word(screen, OUT, one.get("out") or ""),

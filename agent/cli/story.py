@@ -133,7 +133,11 @@ def _values(event: Event, screen: Screen) -> dict[str, str]:
 
 def _text(name: str, value: Any, screen: Screen) -> str:
     if name.endswith("_at"):
-        return screen.moment(str(value))
+        return screen.moment(value)
+    if name.endswith("_on"):
+        return screen.day(value)
+    if name == "amount":
+        return screen.amount(value)
     if name == "digest":
         return safe(str(value)[:12])
     if isinstance(value, list):
