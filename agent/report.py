@@ -67,10 +67,10 @@ def state(case: Case, decision: Decision) -> str:
 
     `noticed`: announced to the customer, not suspendable now. `proposed`: only persons or the moment are awaited.
     """
-    if case.closed:
-        return "closed"
     if decision.act is Act.RESTORE:
         return "restoring"
+    if case.closed:
+        return "closed"
     if case.order is not None:
         return "applying" if case.order.applied_at is None else "suspended"
     if decision.act is Act.NOTHING:
@@ -143,7 +143,7 @@ def _case(one: Judged, company: Company | None, policy: Policy, now: datetime) -
         "reason": {"fr": fr, "en": en},
         "mode": gate.mode.value,
         "owed": str(gate.owed),
-        "currency": policy.currency,
+        "currency": one.policy.currency,
         "services": list(case.notice.services if case.order is None else case.order.services),
         "invoices": list(case.notice.invoices),
         "notice": {
@@ -168,7 +168,7 @@ def _case(one: Judged, company: Company | None, policy: Policy, now: datetime) -
         "next_at": _instant(decision.next_at),
         "checks": [_check(check) for check in gate.checks],
         "missing": [] if case.closed or case.order is not None else [check.code for check in blocking],
-        "way_back": None if case.closed else _way_back(way_back(facts), policy.currency),
+        "way_back": None if case.closed else _way_back(way_back(facts), one.policy.currency),
     }
 
 
@@ -212,7 +212,8 @@ def _way_back(pay: Sequence[Invoice], currency: str) -> dict[str, Any] | None:
 
 def _answer(judgement: Judgement, company: Company | None) -> dict[str, str]:
     name = company.name if company else judgement.company
-    cut = sorted({s for one in judgement.judged if one.case.order and not one.case.closed for s in one.case.order.services})
+    running = [one.case.order for one in judgement.judged if one.case.order and one.decision.act is Act.KEEP]
+    cut = sorted({service for order in running for service in order.services})
     if cut:
         listed = ", ".join(cut)
         return {"fr": f"{name} : suspendu(s) {listed}", "en": f"{name}: suspended {listed}"}
