@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from agent.case import Case, Order
-from agent.gate import Gate, Kind
+from agent.gate import Check, Gate, Kind
 from agent.model import Mode, Policy
 
 #: How often a case that only waits for persons or feeds is looked at again; facts that arrive are looked at at once.
@@ -71,10 +71,7 @@ def decide(
         return Decision(case=case.id, act=Act.NOTHING, cause="closed")
     blocking = gate.blocking(Kind.STANDING, Kind.HEALTH)
     if blocking:
-        only_health = all(check.kind is Kind.HEALTH for check in blocking)
-        return Decision(
-            case=case.id, act=Act.NOTHING, cause=blocking[0].code, next_at=_sooner(gate.until, now + POLL if only_health else None)
-        )
+        return Decision(case=case.id, act=Act.NOTHING, cause=blocking[0].code, next_at=_unblocked(blocking, now))
     if gate.mode is Mode.OBSERVE:
         return Decision(case=case.id, act=Act.OBSERVE, next_at=gate.until)
     waiting = gate.blocking(Kind.APPLY)
@@ -142,6 +139,19 @@ def _ended(
 
 def _lapse(case: Case, cause: str, fr: str, en: str) -> Decision:
     return Decision(case=case.id, act=Act.RESTORE, cause=cause, fr=fr, en=en)
+
+
+def _unblocked(blocking: tuple[Check, ...], now: datetime) -> datetime | None:
+    """When the last of these checks may pass without a new fact: nothing is suspended before. None: never."""
+    times: list[datetime] = []
+    for check in blocking:
+        if check.until is not None and check.until > now:
+            times.append(check.until)
+        elif check.kind is Kind.HEALTH:
+            times.append(now + POLL)
+        else:
+            return None
+    return max(times)
 
 
 def _renew_at(case: str, lease_until: datetime, minutes: int) -> datetime:

@@ -87,8 +87,8 @@ def overdue_days(f: Facts) -> Outcome:
     if not f.overdue:
         return Outcome(
             verdict=Verdict.FAIL,
-            fr=f"aucune facture échue depuis {needed} jours",
-            en=f"no invoice overdue for {needed} days",
+            fr=f"aucune facture citée n'est impayée depuis {needed} jours",
+            en=f"no invoice of the notice is unpaid for {needed} days",
             until=until,
         )
     oldest = max((f.today - i.due_on).days for i in f.overdue)
@@ -193,7 +193,8 @@ def notice_fresh(f: Facts) -> Outcome:
     """G-10. The notice is not stale."""
     if f.cure_ends is None:
         return _unknown("mise en demeure sans effet à ce jour", "the notice has not taken effect")
-    stale = f.cure_ends + timedelta(days=f.policy.notice_max_age_days)
+    ended = min(local_date(f.cure_ends, zone) for zone in f.timezones)
+    stale = day_everywhere(ended + timedelta(days=f.policy.notice_max_age_days), f.timezones)
     fr = f"valable jusqu'au {moment_fr(stale, f.timezones[0])}"
     en = f"good until {moment_en(stale, f.timezones[0])}"
     return Outcome(verdict=Verdict.PASS if f.now < stale else Verdict.FAIL, fr=fr, en=en, until=stale)
