@@ -91,7 +91,9 @@ def yaml_tree(file: str, text: str, problems: Problems) -> Node | None:
         mark = error.problem_mark or error.context_mark
         what = f"not YAML: {error.problem or error.context}"
         mend = "Check the indentation, the brackets and the quotes around this line."
-        problems.add(file=file, line=mark.line + 1 if mark else 0, code=Code.NOT_YAML, what=what, mend=mend)
+        # The parser sees some faults only behind the last line; a person can not look there.
+        line = min(mark.line + 1, len(text.splitlines())) if mark else 0
+        problems.add(file=file, line=line, code=Code.NOT_YAML, what=what, mend=mend)
     else:
         if problems.count == before and (root is None or root.value is None):
             problems.add(

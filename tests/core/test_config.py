@@ -1,7 +1,5 @@
 """`ecluse.yaml` and `sources.yaml`: what they mean, every problem of theirs, and that no secret is ever shown."""
 
-
-
 import base64
 import os
 from datetime import timedelta

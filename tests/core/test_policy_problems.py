@@ -2,10 +2,13 @@
 
 # ruff: noqa: E501 - a table is read row by row
 
+import json
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from agent.errors import ConfigError, Problem
 from agent.inventory import check_directory
@@ -95,7 +98,7 @@ ROWS = [
     Row(Code.NOT_UTF8, "bom.yaml", b"\xef\xbb\xbf" + POLICIES.encode(), 0, "byte order mark", "without"),
     Row(Code.NOT_UTF8, "latin.jsonl", LINE.encode() + b"\n\xe9\n", 2, "not UTF-8", "Save the file as UTF-8"),
     Row(Code.EMPTY, "empty.yaml", "# nothing but a comment\n", 0, "the file is empty", "Fill it or remove it"),
-    Row(Code.NOT_YAML, "broken.yaml", "policies:\n  a: [1\n", 3, "not YAML", "brackets"),
+    Row(Code.NOT_YAML, "broken.yaml", "policies:\n  a: [1\n", 2, "not YAML", "brackets"),
     Row(Code.NOT_YAML, "tab.yaml", "policies:\n\ta: 1\n", 2, "not YAML", "indentation"),
     Row(Code.NOT_YAML, "bell.yaml", "policies:\n  a: \x07\n", 2, "character U+0007", "Remove it"),
     Row(Code.NOT_JSON, "broken.jsonl", LINE + "\n{broken}\n", 2, "not JSON", "one JSON object on one line"),
@@ -289,3 +292,95 @@ def test_a_reference_into_a_file_that_can_not_be_read_is_not_reported() -> None:
     with pytest.raises(ConfigError) as raised:
         load({**BASE, "policies.yaml": "policies: [\n"})
     assert [problem.code for problem in raised.value.problems] == ["NOT_YAML"]
+
+
+# --- whatever is written ----------------------------------------------------------------------------------------
+
+
+def problems_if_any(files: dict[str, str]) -> tuple[Problem, ...]:
+    try:
+        load(files)
+    except ConfigError as error:
+        return error.problems
+    return ()
+
+
+def load_or_problems(files: dict[str, str]) -> None:
+    """Either a set or problems with a place and a mend; nothing else ever comes out."""
+    for problem in problems_if_any(files):
+        assert problem.file in files
+        assert 0 <= problem.line <= max(1, len(files[problem.file].splitlines()))
+        assert problem.what
+        assert problem.mend
+        assert str(problem).isprintable()
+
+
+@given(st.text(max_size=60), st.sampled_from(["x.yaml", "x.jsonl"]))
+@settings(max_examples=300, deadline=None)
+def test_any_text_loads_or_is_a_problem(text: str, name: str) -> None:
+    load_or_problems({**BASE, name: text})
+
+
+SCALARS = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=6), st.sampled_from(["10.0.0.0/8", "::1/64", "A"])
+)
+KEYS = st.sampled_from(
+    [
+        "services",
+        "customers",
+        "policies",
+        "zephyr",
+        "za",
+        "id",
+        "group",
+        "sites",
+        "attachments",
+        "prefix",
+        "interface",
+        "subscriptions",
+        "reporting",
+        "class",
+        "selectors",
+        "prefixes",
+        "protocol",
+        "ports",
+        "name",
+        "policy",
+        "contract",
+        "billing_ids",
+        "timezone",
+        "local_applications",
+        "dependencies",
+        "needed_by",
+        "probe",
+        "address",
+        "port",
+        "mode",
+        "profile",
+        "windows",
+        "min_debt",
+    ]
+)
+TREES = st.recursive(
+    SCALARS, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(KEYS, inner, max_size=4)), max_leaves=12
+)
+
+
+@given(TREES)
+@settings(max_examples=300, deadline=None)
+def test_any_tree_of_known_keys_loads_or_is_a_problem(tree: object) -> None:
+    text = json.dumps(tree)
+    load_or_problems({**BASE, "x.jsonl": text})
+    load_or_problems({**BASE, "x.yaml": text})
+
+
+@given(
+    st.sampled_from(sorted(BASE)),
+    st.integers(0, 400),
+    st.integers(0, 20),
+    st.text(st.sampled_from("{}[]:,-&*!#\"'\n 0/az"), max_size=4),
+)
+@settings(max_examples=300, deadline=None)
+def test_any_slip_of_the_pen_loads_or_is_a_problem(name: str, at: int, cut: int, typed: str) -> None:
+    text = BASE[name]
+    load_or_problems({**BASE, name: text[:at] + typed + text[at + cut :]})
