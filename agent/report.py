@@ -62,11 +62,12 @@ def timezone(company: Company | None) -> str:
     return min((site.timezone for site in company.sites), default=DEFAULT_ZONE) if company else DEFAULT_ZONE
 
 
-def state(case: Case, decision: Decision) -> str:
+def state(one: Judged) -> str:
     """Where a case stands: `closed`, `suspended`, `applying`, `restoring`, `proposed`, `observed` or `noticed`.
 
     `noticed`: announced to the customer, not suspendable now. `proposed`: only persons or the moment are awaited.
     """
+    case, decision = one.case, one.decision
     if decision.act is Act.RESTORE:
         return "restoring"
     if case.closed:
@@ -74,7 +75,7 @@ def state(case: Case, decision: Decision) -> str:
     if case.order is not None:
         return "applying" if case.order.applied_at is None else "suspended"
     if decision.act is Act.NOTHING:
-        waiting = decision.cause == "paused" or (decision.cause in _ROWS and _ROWS[decision.cause].kind is Kind.APPLY)
+        waiting = not one.gate.blocking(Kind.STANDING, Kind.HEALTH)
         return "proposed" if case.proposed and waiting else "noticed"
     return {Act.SUSPEND: "applying", Act.PROPOSE: "proposed", Act.OBSERVE: "observed"}[decision.act]
 
@@ -137,7 +138,7 @@ def _case(one: Judged, company: Company | None, policy: Policy, now: datetime) -
     blocking = gate.blocking(Kind.STANDING, Kind.HEALTH) or gate.blocking(Kind.APPLY)
     return {
         "case": case.id,
-        "state": state(case, decision),
+        "state": state(one),
         "act": decision.act.value,
         "cause": decision.cause,
         "reason": {"fr": fr, "en": en},
