@@ -42,6 +42,11 @@ _NOT_FOLDED = frozenset(
 )
 
 
+#: Field of a body that stays in the ledger's row: evidence for people, several times the size of everything else, and no
+#: decision rests on it.
+_EVIDENCE = "gate"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Statement:
     """One thing somebody said: when it happened, who said it, the event that carried it, the body."""
@@ -71,7 +76,7 @@ def fold(record: Record, event: Event) -> Record:
     ).hexdigest()[:16]
     if beat and any((other["at"], known) > (at, name) for known, other in said.items()):
         return record
-    entry = {"at": at, "id": event.id, "source": event.source, "body": dict(event.body)}
+    entry = {"at": at, "id": event.id, "source": event.source, "body": {k: v for k, v in event.body.items() if k != _EVIDENCE}}
     # Two ids for one statement: the smaller id stands for both, whichever came first.
     if name in said and said[name]["id"] <= event.id:
         return record
