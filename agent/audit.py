@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
 
-from agent.errors import ProofFailed
+from agent.errors import EcluseError, ProofFailed
 from agent.event import HOST, instant
 from agent.gateway import Gateway, agent_event, log
 from agent.ledger import InForce
+from agent.plan import SLACK_MS
 from agent.proof import prove_members
 from agent.reconcile import settle
 from agent.rules import Change, Element, Key
@@ -78,20 +79,11 @@ def repair(gateway: Gateway, cause: str) -> Breath:
         audited = Audited(wanted=loaded, found=0, strangers=0, repaired=loaded)
     else:
         audited = yield from audit(gateway)
-    now = gateway.now()
     words = {"flush": "removed", "drift": "changed"}
     log.warning("our table was %s by %s; put back with %d elements", words[kind], cause, audited.wanted)
     gateway.metrics.changed("repair")
     gateway.metrics.repaired(kind)
-    gateway.append(
-        agent_event(
-            id_=f"repaired:{kind}:{instant(now)}",
-            type_="measure.repaired",
-            subject=HOST,
-            now=now,
-            body={"what": f"our table was {words[kind]} by {cause}", "count": audited.wanted, "times": {"verified": instant(now)}},
-        )
-    )
+    _record(gateway, kind, f"our table was {words[kind]} by {cause}", audited.wanted)
     return audited
 
 
@@ -115,8 +107,10 @@ def load(gateway: Gateway) -> Generator[None, None, int]:
 def audit(gateway: Gateway) -> Breath:
     """Compare every element of our sets with every measure in force, both ways."""
     expected: set[int] = set()
+    longest = 0
     for number, elements in enumerate(_every(gateway)):
         expected.update(_number(element.set, element.key, element.case) for element in elements)
+        longest = max(longest, *(element.timeout_ms for element in elements))
         if number % CHUNK == 0:
             yield
     wanted = len(expected)
@@ -126,8 +120,10 @@ def audit(gateway: Gateway) -> Breath:
         for number, (key, member) in enumerate(gateway.kernel.dump(members.name)):
             name = _number(members.name, key, member.case)
             if name in expected:
-                expected.discard(name)
                 found += 1
+                # One whose lease somebody made longer than any of ours is put right like one that is missing.
+                if member.expires_ms <= longest + SLACK_MS:
+                    expected.discard(name)
             else:
                 odd.append((Key(set=members.name, key=key), member.case))
             if number % (CHUNK * 10) == 0:
@@ -148,8 +144,17 @@ def _remove(gateway: Gateway, odd: list[tuple[Key, str]]) -> int:
     if delete:
         gateway.kernel.apply(Change(delete=tuple(delete)))
         log.warning("removed %d elements that no measure in force wants", len(delete))
+        gateway.metrics.changed("repair")
         gateway.metrics.repaired("strangers", len(delete))
+        _record(gateway, "strangers", f"{delete[0].set} had elements that no measure in force wants", len(delete))
     return len(delete)
+
+
+def _record(gateway: Gateway, kind: str, what: str, count: int) -> None:
+    now = gateway.now()
+    body = {"what": what, "count": count, "times": {"verified": instant(now)}}
+    event = agent_event(id_=f"repaired:{kind}:{instant(now)}", type_="measure.repaired", subject=HOST, now=now, body=body)
+    gateway.append(event)
 
 
 def _ordered(gateway: Gateway, company_id: str) -> bool:
@@ -160,14 +165,19 @@ def _ordered(gateway: Gateway, company_id: str) -> bool:
 
 def _put_back(gateway: Gateway, missing: set[int]) -> Generator[None, None, int]:
     repaired = 0
+    failed: EcluseError | None = None
     if missing:
         for number, (company_id, held) in enumerate(_held(gateway)):
             elements = _elements(gateway, company_id, held)
             if any(_number(e.set, e.key, e.case) in missing for e in elements):
-                settle(gateway, company_id)
-                repaired += 1
+                try:
+                    repaired += settle(gateway, company_id).changed
+                except EcluseError as error:  # one that can not be put right must not keep the others from it
+                    failed = failed or error
             if number % CHUNK == 0:
                 yield
+    if failed is not None:
+        raise failed
     return repaired
 
 

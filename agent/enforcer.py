@@ -21,21 +21,26 @@ from agent import __version__, audit, channel, intake, operate, systemd
 from agent.billing import Source
 from agent.case import favourable
 from agent.config import Config, SourceConfig, billing_sources, company_of, load_sources
-from agent.errors import ConfigError, EventError, KernelError, LedgerUnwritable, ProofFailed
+from agent.errors import EventError, KernelError, LedgerCorrupt, LedgerUnwritable
 from agent.event import HOST, Event, instant
 from agent.gateway import Gateway, InForceRules, agent_event, log
 from agent.inventory import compile_in_child, open_inventory
 from agent.kernel.watch import Watch
 from agent.metrics import exposition
-from agent.reconcile import Queue
+from agent.reconcile import Queue, failure_kind
 from agent.rules import Change
 
 #: The queue is looked at this often even if nobody calls; new facts wake it at once.
 TICK = 1.0
 
+#: So long companies that are due are settled in one go, before the rest of a cycle has its turn.
+SETTLE_SECONDS = 0.25
+
 #: A full audit at least this far apart, and never more than a fiftieth of the time.
 AUDIT_SECONDS = 60.0
 AUDIT_SHARE = 50
+
+_TRY_AGAIN = "the ledger can not be written now; please try again"
 
 
 @dataclass(kw_only=True)
@@ -54,6 +59,8 @@ class Enforcer:
     policy_problems: tuple[str, ...] = ()
     _waiting: list[tuple[intake.Outcome, "asyncio.Future[tuple[int, str]]"]] = field(default_factory=list)
     _touched: str = ""
+    _away: bool = False
+    _reloading: asyncio.Lock = field(default_factory=asyncio.Lock)
     _audited_at: float = 0.0
     _audit_took: float = 0.0
 
@@ -113,40 +120,38 @@ class Enforcer:
         except EventError:
             for outcome, answer in waiting:
                 self._commit_one(outcome, answer)
-        except LedgerUnwritable:
+        except (LedgerUnwritable, LedgerCorrupt):
             for _, answer in waiting:
-                if not answer.done():
-                    answer.set_result((503, "the ledger can not be written now; please try again"))
+                _tell(answer, 503, _TRY_AGAIN)
         else:
             for outcome, answer in waiting:
-                if not answer.done():
-                    answer.set_result((outcome.status, outcome.message))
+                _tell(answer, outcome.status, outcome.message)
         self.wake.set()
 
     def _commit_one(self, outcome: intake.Outcome, answer: "asyncio.Future[tuple[int, str]]") -> None:
-        result = (outcome.status, outcome.message)
+        status, message = outcome.status, outcome.message
         try:
             self.take(outcome.events)
         except EventError as error:
-            result = (400, str(error))
-        except LedgerUnwritable:
-            result = (503, "the ledger can not be written now; please try again")
-        if not answer.done():
-            answer.set_result(result)
+            status, message = 400, str(error)
+        except (LedgerUnwritable, LedgerCorrupt):
+            status, message = 503, _TRY_AGAIN
+        _tell(answer, status, message)
 
     def take(self, events: tuple[Event, ...]) -> tuple[bool, ...]:
         """Commit facts and have the companies they are about looked at.
 
         Raises:
-            LedgerUnwritable: nothing was kept, but facts that help a customer count all the same until they can be.
+            LedgerUnwritable, LedgerCorrupt: nothing was kept, but facts that help a customer count all the same until they can be.
         """
         try:
             new = self.gateway.ledger.append(events)
-        except LedgerUnwritable as error:
+        except (LedgerUnwritable, LedgerCorrupt) as error:
             self.gateway.ledger_bad(str(error))
             self.gateway.keep_volatile(event for event in events if favourable(event.type) and event.subject != HOST)
             self.wake.set()
             raise
+        self.gateway.forget_volatile()
         for event in events:
             self.queue.wake(event.subject)
         self.wake.set()
@@ -203,65 +208,82 @@ class Enforcer:
             self.wake.clear()
 
     async def _guarded(self, work: Callable[[], Any]) -> bool:
-        """Run one piece of work; an error is logged, counted and shown, and the loop goes on. True if all went well."""
+        """Run one piece of work; an error is logged, counted and shown, and the loop goes on. True if all went well.
+
+        Whatever the error is: a payment that comes in next must find somebody who restores. If it lasts, no cycle is good, and
+        the watchdog hears nothing any more.
+        """
         try:
             await work()
-        except (KernelError, LedgerUnwritable, ProofFailed) as error:
-            kind = "kernel" if isinstance(error, KernelError) else "ledger" if isinstance(error, LedgerUnwritable) else "proof"
+        except Exception as error:  # noqa: BLE001
+            kind = failure_kind(error)
             if kind == "ledger":
                 self.gateway.ledger_bad(str(error))
             self.gateway.metrics.failed(kind)
             if self.gateway.failures.get(kind) != str(error):
-                log.error("%s", error)
+                log.error("%s", error, exc_info=error if kind == "bug" else None)
             self.gateway.failures[kind] = str(error)
             self._touched = self._touched or "a failure"
             return False
-        for kind in ("kernel", "proof"):
+        for kind in ("kernel", "proof", "bug"):
             self.gateway.failures.pop(kind, None)
         return True
 
     async def _start(self) -> None:
         self.gateway.look_around()
-        if self._cleared():
-            self.gateway.last_sentence = "paused: nothing is suspended"
-            return
-        audited = await self._breathe(audit.start(self.gateway))
-        self.gateway.last_sentence = audited.sentence
-        self._audited_at = time.monotonic()
+        if not self._keep_cleared():
+            await self._audit(audit.start)
 
     async def _cycle(self) -> None:
-        self.gateway.catch_up()
+        if not self.gateway.ledger_good and self.gateway.catch_up():
+            self.queue.forgive()
         await self._settle_due()
-        if self._touched and not self._cleared():
+        cleared = self._keep_cleared()
+        if cleared or self.stopping.is_set():
+            pass
+        elif self._away:  # a person let suspensions be possible again
+            self._away, self._touched = False, ""
+            await self._audit(audit.start)
+        elif self._touched:
             cause, self._touched = self._touched, ""
-            audited = await self._breathe(audit.repair(self.gateway, cause))
-            self._sentence(audited.sentence)
-        elif time.monotonic() - self._audited_at > max(AUDIT_SECONDS, AUDIT_SHARE * self._audit_took) and not self._cleared():
-            begun = time.monotonic()
-            audited = await self._breathe(audit.audit(self.gateway))
-            self._audited_at, self._audit_took = time.monotonic(), time.monotonic() - begun
-            self._sentence(audited.sentence)
+            await self._audit(lambda gateway: audit.repair(gateway, cause))
+        elif time.monotonic() - self._audited_at > max(AUDIT_SECONDS, AUDIT_SHARE * self._audit_took):
+            await self._audit(lambda gateway: audit.repair(gateway, "somebody unseen"))
         seq, _ = self.gateway.ledger.head()
         self.gateway.metrics.ledger(sequence=seq, writable=self.gateway.ledger_good)
         measures = self.gateway.ledger.counts().measures
-        self.gateway.metrics.companies(desired=measures, actual=measures - len(self.gateway.failures))
+        failing = sum(bool(self.gateway.ledger.measures_of(name)) for name in self.gateway.failures)
+        self.gateway.metrics.companies(desired=measures, actual=measures - failing)
 
     async def _settle_due(self) -> None:
-        """Settle everything that is due; between two companies others get their turn."""
-        while True:
+        """Settle everything that is due; between two companies others get their turn. What is left over is next at once."""
+        until = time.monotonic() + SETTLE_SECONDS
+        while not self.stopping.is_set():
             self.gateway.look_around()
             worked = False
             for done in self.queue.step(self.gateway):
-                worked = worked or done.changed
+                worked = True
                 if done.changed:
                     self._sentence(done.sentence)
                 await asyncio.sleep(0)
-            if not worked or self.stopping.is_set():
+            if not worked:
                 return
+            if time.monotonic() > until:
+                self.wake.set()
+                return
+
+    async def _audit(self, flow: Callable[[Gateway], audit.Breath]) -> None:
+        begun = time.monotonic()
+        audited = await self._breathe(flow(self.gateway))
+        self._audited_at, self._audit_took = time.monotonic(), time.monotonic() - begun
+        self._sentence(audited.sentence)
 
     async def _breathe(self, work: Generator[None, None, audit.Audited]) -> audit.Audited:
         """Run long work in steps; a fact that comes in between is settled at once."""
         while True:
+            if self.stopping.is_set():
+                work.close()
+                return audit.Audited(wanted=0, found=0, strangers=0, repaired=0)
             try:
                 next(work)
             except StopIteration as end:
@@ -272,10 +294,15 @@ class Enforcer:
                 self.wake.clear()
                 await self._settle_due()
 
-    def _cleared(self) -> bool:
-        """True while a person has had everything restored: then our table need not exist."""
+    def _keep_cleared(self) -> bool:
+        """True while a person has had everything restored. Then our table is taken away, once, whoever wrote the stop file."""
         pause = self.gateway.stop.all
-        return pause is not None and pause.restore
+        if pause is None or not pause.restore:
+            return False
+        if not self._away:
+            self.clear()
+            self._sentence("paused: nothing is suspended")
+        return True
 
     def _sentence(self, text: str) -> None:
         self.gateway.last_sentence = text
@@ -284,31 +311,43 @@ class Enforcer:
     def clear(self) -> None:
         """Take our table away; with a stop file that restores, nothing brings it back."""
         self.gateway.kernel.apply(Change(remove_table=True))
+        self._away = True
 
     # --- signals, notifications, reload -----------------------------------------------------------------------------
 
     def touched(self, watch: Watch) -> None:
         """The kernel says that rulesets changed; if somebody else touched ours, look and repair."""
-        seen = watch.read()
+        try:
+            seen = watch.read()
+        except KernelError as error:  # the audits go on; a reader that is always ready would take all our time
+            asyncio.get_running_loop().remove_reader(watch.fileno())
+            self.gateway.failures["watch"] = str(error)
+            log.error("%s; from now on changes by others are only seen by the audit every minute", error)
+            return
         if seen.look:
             self._touched = ", ".join(seen.by) or "somebody else"
             self.wake.set()
 
     async def reload(self) -> tuple[str, ...]:
         """Read policies and sources again. On any problem the old ones stay; returns the problems."""
-        systemd.reloading()
-        try:
-            compiled = await compile_in_child(self.config.policies, self.config.state_dir)
-            rules = InForceRules.compile(open_inventory(compiled), self.gateway.now())
-            configs = load_sources(self.config.sources)
-            sources = billing_sources(configs)
+        async with self._reloading:  # two at a time could end with the older files in force
+            systemd.reloading()
+            try:
+                return await self._reload()
+            except Exception as error:  # noqa: BLE001 - whatever it is, the policies that work stay
+                problems = tuple(str(error).splitlines()) or (type(error).__name__,)
+                self._reject(problems)
+                return problems
+            finally:
+                systemd.ready(self.gateway.last_sentence)
+
+    async def _reload(self) -> tuple[str, ...]:
+        compiled = await compile_in_child(self.config.policies, self.config.state_dir)
+        rules = InForceRules.compile(open_inventory(compiled), self.gateway.now())
+        configs = load_sources(self.config.sources)
+        sources = billing_sources(configs)
+        if not self._away:
             self.gateway.kernel.apply(Change(structure=rules.structure))
-        except (ConfigError, ProofFailed, KernelError, OSError) as error:
-            problems = tuple(str(error).splitlines()) or ("unreadable",)
-            self._reject(problems)
-            return problems
-        finally:
-            systemd.ready(self.gateway.last_sentence)
         self.gateway.rules, self.source_configs, self.sources, self.policy_problems = rules, configs, sources, ()
         self.gateway.feeds = operate.feeds(sources)
         self.gateway.metrics.know(sources)
@@ -346,3 +385,8 @@ class Enforcer:
                 body={"digest": digest, "counts": {"services": len(self.gateway.rules.inventory.services)}},
             )
         )
+
+
+def _tell(answer: "asyncio.Future[tuple[int, str]]", status: int, message: str) -> None:
+    if not answer.done():  # the other side may have hung up
+        answer.set_result((status, message))

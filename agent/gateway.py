@@ -16,7 +16,7 @@ from pathlib import Path
 from agent import __version__, stopfile
 from agent.calendar import day_start, local_date
 from agent.case import EMPTY_RECORD, Record, fold, host_facts
-from agent.errors import LedgerUnwritable
+from agent.errors import LedgerCorrupt, LedgerUnwritable
 from agent.event import HOST, Event
 from agent.gate import World
 from agent.judge import Judgement, judge
@@ -34,7 +34,7 @@ log = logging.getLogger("ecluse")
 _DAY = timedelta(days=1)
 
 #: Why the stop file names a company when no person wrote it there.
-_VOLATILE = "restored while the ledger could not be written"
+_VOLATILE = "restored while the ledger could not be written, on the ground of: "
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -181,7 +181,7 @@ class Gateway:
         """Write what the agent itself did. False when the ledger can not take it now; restores are kept as volatile facts."""
         try:
             self.ledger.append(events)
-        except LedgerUnwritable as error:
+        except (LedgerUnwritable, LedgerCorrupt) as error:
             # What was applied is seen again in the kernel and recorded then; what is gone from it would be forgotten.
             self.keep_volatile(event for event in events if event.type == "measure.restored")
             self.ledger_bad(str(error))
@@ -194,10 +194,15 @@ class Gateway:
             known = self.volatile.setdefault(event.subject, [])
             if all(other.id != event.id for other in known):
                 known.append(event)
-        pause = stopfile.Pause(by="ecluse", at=self.now(), reason=_VOLATILE, restore=True)
-        companies = {company: pause for company in self.volatile if company != HOST}
+        now = self.now()
+        companies = {}
+        for company, waiting in self.volatile.items():
+            if company != HOST:
+                before = _waited_for(self.stop.companies.get(company))
+                ids = dict.fromkeys((*before, *(event.id for event in waiting)))
+                companies[company] = stopfile.Pause(by="ecluse", at=now, reason=_VOLATILE + " ".join(ids), restore=True)
         try:
-            stopfile.write(self.stop_path, replace(self.stop, companies={**companies, **self.stop.companies}))
+            stopfile.write(self.stop_path, replace(self.stop, companies={**self.stop.companies, **companies}))
         except OSError as error:  # the disk that holds the ledger may hold this too; memory still has it
             log.warning("the stop file can not be written: %s", error)
 
@@ -227,29 +232,41 @@ class Gateway:
                 self.ledger.append(waiting)
             elif not self.ledger.writable():
                 return False
-        except LedgerUnwritable as error:
+        except (LedgerUnwritable, LedgerCorrupt) as error:
             self.failures["ledger"] = str(error)
             return False
         self.volatile.clear()
         self.ledger_good = True
         self.failures.pop("ledger", None)
-        self._forget_volatile()
+        self.look_around()
+        self.forget_volatile()
         log.info("the ledger can be written again; %d facts that waited are recorded", len(waiting))
         return True
 
-    def _forget_volatile(self) -> None:
-        stop = stopfile.read(self.stop_path)
-        if not stop.fault and any(pause.reason == _VOLATILE for pause in stop.companies.values()):
-            kept = {company: pause for company, pause in stop.companies.items() if pause.reason != _VOLATILE}
+    def forget_volatile(self) -> None:
+        """Let go of companies whose facts that waited are in the ledger now, also those that a former process wrote down."""
+        kept = {company: pause for company, pause in self.stop.companies.items() if not self._recorded(pause)}
+        if len(kept) < len(self.stop.companies) and not self.stop.fault and self.held_in_memory is None:
             try:
-                stopfile.write(self.stop_path, replace(stop, companies=kept))
+                stopfile.write(self.stop_path, replace(self.stop, companies=kept))
             except OSError as error:
                 log.warning("the stop file can not be written: %s", error)
+
+    def _recorded(self, pause: stopfile.Pause) -> bool:
+        waited = _waited_for(pause)
+        return bool(waited) and all(self.ledger.has(event_id) for event_id in waited)
 
 
 def agent_event(*, id_: str, type_: str, subject: str, now: datetime, body: Mapping[str, object]) -> Event:
     """A fact that the agent states about its own doing."""
     return Event(id=id_, type=type_, subject=subject, occurred_at=now, received_at=now, source="agent", body=dict(body))
+
+
+def _waited_for(pause: stopfile.Pause | None) -> tuple[str, ...]:
+    """The ids of the facts because of which we ourselves keep a company restored."""
+    if pause is None or not pause.reason.startswith(_VOLATILE):
+        return ()
+    return tuple(pause.reason.removeprefix(_VOLATILE).split())
 
 
 def _milliseconds(span: timedelta) -> int:

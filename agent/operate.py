@@ -260,7 +260,8 @@ class Operators:
         gateway = self._daemon.gateway
         self._say("pause.lifted", HOST, {"by": person.user, "reason": reason}, person)
         gateway.hold_in_memory(None)
-        stopfile.write(gateway.stop_path, replace(gateway.stop, all=None, fault=""))
+        # Companies restored while the ledger could not be written are let go of too: a person who resumes has looked.
+        stopfile.write(gateway.stop_path, stopfile.Stop())
         gateway.failures.pop("stop file", None)
         gateway.look_around()
         return 0, "les suspensions sont de nouveau possibles", "suspensions are possible again", {}

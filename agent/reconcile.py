@@ -11,12 +11,12 @@ Rules of this room:
 """
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from agent.decide import Act
-from agent.errors import KernelError, LedgerUnwritable, ProofFailed
+from agent.errors import KernelError, LedgerCorrupt, LedgerUnwritable, ProofFailed
 from agent.event import Event, instant, parse_body
 from agent.gateway import Gateway, agent_event, log
 from agent.judge import Judged, Judgement
@@ -59,6 +59,7 @@ def settle(gateway: Gateway, company_id: str) -> Done:
     for _ in range(_ROUNDS):
         said = _round(gateway, company_id)
         if said is None:
+            gateway.arrived.pop(company_id, None)  # what came had nothing to restore; it must not time a later restore
             break
         sentences.append(said)
     return Done(company=company_id, changed=bool(sentences), sentence="; ".join(sentences) or f"{company_id}: nothing to do")
@@ -67,13 +68,14 @@ def settle(gateway: Gateway, company_id: str) -> Done:
 def _round(gateway: Gateway, company_id: str) -> str | None:
     """One look. Returns what was done, or None when nothing was left to do (and the schedule is written)."""
     now = gateway.now()
-    seq = gateway.ledger.head()[0]
+    # What the judgement rests on, as it was before anything was looked at: what comes in between makes the company due again.
+    seq, basis = gateway.ledger.head()[0], gateway.basis
     company, judgement, held = gateway.judge(company_id, now)
     announced = [event for one in judgement.judged for event in _announcements(one, company_id, now)]
     announced = [event for event in announced if not gateway.ledger.has(event.id)]
-    if announced and gateway.ledger_good:
-        # First the order, then the rule: the record rests in the ledger before anything is cut.
-        gateway.ledger.append(announced)
+    # First the order, then the rule: the record rests in the ledger before anything is cut. If the ledger refuses, nothing is cut,
+    # and what is to be restored below is restored all the same.
+    if announced and gateway.ledger_good and gateway.append(*announced):
         gateway.ordered.extend(now for event in announced if event.type == "order.suspend")
         gateway.look_around()
         if any(event.type != "case.observed" for event in announced):
@@ -85,7 +87,7 @@ def _round(gateway: Gateway, company_id: str) -> str | None:
         gateway.append(*outcome)
         return _sentence(company_id, judgement, outcome)
     if gateway.ledger_good:
-        _note(gateway, company_id, seq, judgement)
+        _note(gateway, company_id, seq, basis, judgement)
     return None
 
 
@@ -112,10 +114,14 @@ def _announcements(one: Judged, company_id: str, now: datetime) -> Iterator[Even
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Enforced:
-    """What was changed in the kernel for one company, and the cases whose lease was renewed by it."""
+    """What was changed in the kernel for one company, and how it stands there, read back.
+
+    `elements`: how many elements the kernel holds for each case in force. `renewed`: the cases whose lease was renewed.
+    """
 
     change: Change = field(default_factory=Change)
     renewed: frozenset[str] = frozenset()
+    elements: Mapping[str, int] = field(default_factory=dict)
 
 
 def enforce(
@@ -130,8 +136,10 @@ def enforce(
         if one.decision.act is not Act.KEEP or order is None or until is None:
             continue  # SUSPEND is enforced in the next round, once its order is in the ledger
         known = before.get(one.case.id)
-        if not gateway.ledger_good and (known is None or until > known):
-            until = known or now  # nothing new and no renewal while it could not be recorded
+        if not gateway.ledger_good:  # nothing new and no renewal while it could not be recorded
+            if known is None:
+                continue
+            until = min(until, known)
         if known is not None and until > known:
             renewed.add(one.case.id)
         leases.append((one.case.id, order.services, until))
@@ -139,19 +147,32 @@ def enforce(
         purge(gateway.kernel, gateway.rules.structure, company_id)
         return Enforced()
     wanted = gateway.wanted(company, leases, now)
+    standing = {case: sum(element.case == case for element in wanted) for case, _, _ in leases}
     keys = sorted({*candidates(company, gateway.rules.inventory.services), *(Key(set=e.set, key=e.key) for e in wanted)})
     if not keys:
-        return Enforced()
+        return Enforced(elements=standing)
     structure = gateway.rules.structure
     observed = gateway.kernel.observe(structure, keys)
     change = plan(wanted=wanted, candidates=keys, observed=observed, structure=structure, renew=bool(renewed))
-    if change.empty:
-        return Enforced()
     services = {service for _, names, _ in leases for service in names}
-    prove_members(change.add, company, services, gateway.rules.proven)
-    gateway.kernel.apply(change)
-    read_back(gateway.kernel.observe(structure, keys), wanted, keys)
-    return Enforced(change=change, renewed=frozenset(renewed))
+    steps = _steps(change)
+    for step in steps:
+        prove_members(step.add, company, services, gateway.rules.proven)
+        gateway.kernel.apply(step)
+    if steps:
+        read_back(gateway.kernel.observe(structure, keys), wanted, keys)
+    return Enforced(change=change, renewed=frozenset(renewed), elements=standing)
+
+
+def _steps(change: Change) -> tuple[Change, ...]:
+    """A restore waits for nothing: what is wrong with the table is put right behind it, and only where something is to be added.
+
+    So a table that a person had taken away does not come back by restoring.
+    """
+    if change.structure is None:
+        return () if change.empty else (change,)
+    restore, rest = Change(delete=change.delete), replace(change, delete=())
+    return (*((restore,) if restore.delete else ()), *((rest,) if rest.add else ()))
 
 
 def read_back(observed: Observed, wanted: tuple[Element, ...], keys: list[Key]) -> None:
@@ -210,7 +231,7 @@ def _outcomes(one: Judged, company_id: str, after: datetime, decided: datetime, 
                 "times": times | {"reason_fr": one.decision.fr, "reason_en": one.decision.en},
             },
         )
-    elif one.decision.act is Act.KEEP and order.applied_at is None:
+    elif one.decision.act is Act.KEEP and order.applied_at is None and case.id in enforced.elements:
         yield agent_event(
             id_=f"applied:{order.id}",
             type_="measure.applied",
@@ -220,11 +241,11 @@ def _outcomes(one: Judged, company_id: str, after: datetime, decided: datetime, 
                 "order": order.id,
                 "case": case.id,
                 "services": list(order.services),
-                "elements": len(enforced.change.add),
+                "elements": enforced.elements[case.id],
                 "times": times,
             },
         )
-    elif one.decision.act is Act.KEEP and case.id not in enforced.renewed:
+    elif one.decision.act is Act.KEEP and order.applied_at is not None and case.id not in enforced.renewed:
         count = sum(element.case == case.id for element in enforced.change.add)
         if count:
             yield agent_event(
@@ -236,7 +257,7 @@ def _outcomes(one: Judged, company_id: str, after: datetime, decided: datetime, 
             )
 
 
-def _note(gateway: Gateway, company_id: str, seq: int, judgement: Judgement) -> None:
+def _note(gateway: Gateway, company_id: str, seq: int, basis: str, judgement: Judgement) -> None:
     measures = tuple(
         InForce(
             company=company_id,
@@ -253,7 +274,7 @@ def _note(gateway: Gateway, company_id: str, seq: int, judgement: Judgement) -> 
     if waiting:
         gateway.waiting[company_id] = waiting
     next_at = judgement.next_at.timestamp() if judgement.next_at is not None else None
-    gateway.ledger.settle([Settled(company=company_id, seq=seq, next_at=next_at, basis=gateway.basis, measures=measures)])
+    gateway.ledger.settle([Settled(company=company_id, seq=seq, next_at=next_at, basis=basis, measures=measures)])
 
 
 def _count(gateway: Gateway, company_id: str, outcome: list[Event]) -> None:
@@ -278,7 +299,10 @@ def _sentence(company_id: str, judgement: Judgement, outcome: list[Event]) -> st
     return text
 
 
-_KINDS: dict[type[Exception], str] = {KernelError: "kernel", LedgerUnwritable: "ledger", ProofFailed: "proof"}
+def failure_kind(error: Exception) -> str:
+    """The metric label of an error: `kernel`, `ledger`, `proof`, or `bug` for what nobody foresaw."""
+    kinds = {KernelError: "kernel", LedgerUnwritable: "ledger", LedgerCorrupt: "ledger", ProofFailed: "proof"}
+    return kinds.get(type(error), "bug")
 
 
 class Queue:
@@ -310,7 +334,7 @@ class Queue:
                     self._again[company_id] = (now + MAX_RETRY.total_seconds(), MAX_RETRY)
 
     def _failed(self, gateway: Gateway, company_id: str, error: Exception) -> None:
-        kind = next((name for what, name in _KINDS.items() if isinstance(error, what)), "bug")
+        kind = failure_kind(error)
         if kind == "ledger":
             gateway.ledger_bad(str(error))
         gateway.metrics.failed(kind)
@@ -320,6 +344,10 @@ class Queue:
         log.error(
             "%s: %s; trying again in %d s", company_id, error, pause.total_seconds(), exc_info=error if kind == "bug" else None
         )
+
+    def forgive(self) -> None:
+        """The reason why many failed is gone: look at all of them at once."""
+        self._again.clear()
 
     def wake(self, company_id: str) -> None:
         """A new fact: whatever failed before, look at once."""

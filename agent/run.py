@@ -27,10 +27,8 @@ async def run(config: Config, *, now: Clock = wall_clock, stopping: asyncio.Even
     sockets = listening.bind(config.listen_host, config.listen_port)
 
     async def until_stopped(role: asyncio.Task[None]) -> None:
-        try:
-            await role
-        finally:
-            stop.set()
+        await asyncio.wait([role])  # its error is told once, by the role itself
+        stop.set()
 
     async with asyncio.TaskGroup() as roles:
         hand = roles.create_task(enforce(config, now=now, stopping=stop))

@@ -153,6 +153,7 @@ ROOMS: Mapping[str, Room] = {
             "reconcile": "puts a company right the one way there is",
             "ledger": "what should be in force",
             "proof": "every member is proven before it is loaded",
+            "plan": "how much longer than wanted a lease may run",
         },
     ),
     "look": Room(
