@@ -10,9 +10,10 @@ Rules of this room:
 3. Names are written as they are; `ruleset` makes only names that nft takes.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from ipaddress import ip_network
+from types import MappingProxyType
 
 from agent.model import L4, Family
 from agent.rules import (
@@ -47,15 +48,20 @@ _INTERFACE = {Side.SOURCE: "iifname", Side.DESTINATION: "oifname"}
 _TYPE: dict[Family, str] = {4: "ipv4_addr", 6: "ipv6_addr"}
 
 
-def render(structure: Structure) -> str:
+def render(structure: Structure, members: Mapping[str, Sequence[str]] = MappingProxyType({})) -> str:
     """The whole table as one `table inet ecluse { }` block, to be loaded into an empty table.
 
-    Loading it creates everything of `structure` at once; sets come without members.
+    Loading it creates everything of `structure` at once; sets come without members, or with these.
+
+    Args:
+        structure: what to write.
+        members: elements in nft's words, by set. Inside the block they cost nothing extra, while an `add element` command
+            makes libnftables read every interval set of the host.
     """
     comments = rule_comments(structure)
     sets = {members.name: members for members in structure.sets}
     blocks = [
-        *(_set(members) for members in structure.sets),
+        *(_set(each, members.get(each.name, ())) for each in structure.sets),
         *(_map(services) for services in structure.maps),
         *(_chain(chain, sets, comments[chain.name]) for chain in structure.chains),
     ]
@@ -120,12 +126,16 @@ def _member(members: MemberSet, side: Side) -> str:
     return f"{_INTERFACE[side]} . {address}" if members.interface else address
 
 
-def _set(members: MemberSet) -> Iterator[str]:
+def _set(members: MemberSet, elements: Sequence[str]) -> Iterator[str]:
     key = f"ifname . {_TYPE[members.family]}" if members.interface else _TYPE[members.family]
     yield f"set {members.name} {{"
     yield f"  type {key}"
     yield "  flags timeout"
     yield "  counter"
+    if elements:
+        yield "  elements = {"
+        yield from (f"    {element}," for element in elements)
+        yield "  }"
     yield "}"
 
 

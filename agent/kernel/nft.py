@@ -9,7 +9,7 @@ Rules of this room:
 3. Nothing is kept between calls but open sockets, the comparison form of the structure that was last asked about, and
    what the kernel showed at which generation. nf_tables counts every transaction of anybody: the same count means that
    what was read is still so, and a count that grew by our own transactions of members alone that the structure is.
-4. Every object is bound to the network namespace of the thread that made the backend.
+4. A backend belongs to the thread, and to the network namespace, in which it was made.
 """
 
 import errno
@@ -105,9 +105,7 @@ class NftKernel:
         The whole set is read before the first member is given: 100 bytes for each, so that changes that the reader makes
         meanwhile can not shift members out of its sight. Members are taken apart as they are asked for.
         """
-        # A socket of its own: a whole set in one's buffers is no neighbour for a restore.
-        with Netlink() as netlink:
-            pages = netlink.collect(elements.dump_message(set_name))
+        pages = self._netlink.collect(elements.dump_message(set_name))
         pages.reverse()
         while pages:
             yield from elements.read_elements(pages.pop())
@@ -192,17 +190,25 @@ class NftKernel:
     def _load(self, change: Change, structure: Structure, *, commit: bool) -> None:
         nft = self._libnftables()
         want = self._wanted(structure)
+        sets = {members.name: members for members in structure.sets}
+        adds = {name: [_element_text(sets, e) for e in group.values()] for name, group in elements.by_set(change.add).items()}
+        keys = (*change.delete, *(Key(set=element.set, key=element.key) for element in change.add))
+        touched = {key: _key_text(sets, key) for key in keys}
 
         def attempt() -> None:
             state = compare.read_table(self._netlink)
             keep = {name for name, type_ in state.sets.items() if type_ == want.sets.get(name)} if state else set()
-            commands = [f"add table inet {TABLE}"]
-            commands += compare.cleaning(state, want) if state else ()
-            sets = {members.name: members for members in structure.sets}
-            text = "\n".join((*commands, render(structure), *_member_commands(change, sets, keep)))
-            nft.run(text + "\n", dry=not commit)
+            there = self._members([key for key in touched if key.set in keep])
+            commands = [
+                f"add table inet {TABLE}",
+                *(compare.cleaning(state, want) if state else ()),
+                # Only what is there: for this command libnftables reads every interval set of the host.
+                *(f"delete element inet {TABLE} {key.set} {{ {touched[key]} }}" for key in there),
+                render(structure, adds),
+            ]
+            nft.run("\n".join(commands) + "\n", dry=not commit)
 
-        # Between the reading and the transaction somebody may take away what it names: read again.
+        # Between the reading and the transaction somebody may take away what it names, or a lease may end: read again.
         _again(attempt, {errno.EINTR, errno.EBUSY, errno.EAGAIN, errno.ENOBUFS, errno.ENOENT, errno.EEXIST})
 
     def _libnftables(self) -> Libnftables:
@@ -242,25 +248,9 @@ def _again(attempt: Callable[[], None], codes: set[int]) -> None:
     return None
 
 
-def _member_commands(change: Change, sets: Mapping[str, MemberSet], keep: set[str]) -> Iterator[str]:
-    """The members of a change that carries a structure, as text: the same add + delete + add as in `elements`.
-
-    Raises:
-        KernelError: a set that the structure does not have (ENOENT), a key that does not fit its set (EINVAL).
-    """
-    for name, gone in elements.by_set(change.delete).items():
-        keys = [_key_text(sets, key) for key in gone.values()]
-        if name in keep:
-            brief = ", ".join(f"{key} timeout 1s" for key in keys)
-            yield f"add element inet {TABLE} {name} {{ {brief} }}"
-            yield f"delete element inet {TABLE} {name} {{ {', '.join(keys)} }}"
-    for name, wanted in elements.by_set(change.add).items():
-        members = [(_key_text(sets, element), element) for element in wanted.values()]
-        added = ", ".join(f'{key} timeout {_duration(element.timeout_ms)} comment "{element.case}"' for key, element in members)
-        yield f"add element inet {TABLE} {name} {{ {added} }}"
-        if name in keep:
-            yield f"delete element inet {TABLE} {name} {{ {', '.join(key for key, _ in members)} }}"
-            yield f"add element inet {TABLE} {name} {{ {added} }}"
+def _element_text(sets: Mapping[str, MemberSet], element: Element) -> str:
+    key = _key_text(sets, Key(set=element.set, key=element.key))
+    return f'{key} timeout {_duration(element.timeout_ms)} comment "{element.case}"'
 
 
 def _duration(ms: int) -> str:
@@ -270,7 +260,12 @@ def _duration(ms: int) -> str:
     return f"{days}d{seconds}s{ms}ms"
 
 
-def _key_text(sets: Mapping[str, MemberSet], member: Key | Element) -> str:
+def _key_text(sets: Mapping[str, MemberSet], member: Key) -> str:
+    """A member's key as nft writes it.
+
+    Raises:
+        KernelError: a set that the structure does not have (ENOENT), a key that does not fit its set (EINVAL).
+    """
     if member.set not in sets:
         raise failure(errno.ENOENT, f"a change of set {member.set}, which the structure does not have")
     try:
