@@ -13,7 +13,6 @@ Rules of this room:
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from ipaddress import ip_network
-from types import MappingProxyType
 
 from agent.model import L4, Family
 from agent.rules import (
@@ -48,7 +47,7 @@ _INTERFACE = {Side.SOURCE: "iifname", Side.DESTINATION: "oifname"}
 _TYPE: dict[Family, str] = {4: "ipv4_addr", 6: "ipv6_addr"}
 
 
-def render(structure: Structure, members: Mapping[str, Sequence[str]] = MappingProxyType({})) -> str:
+def render(structure: Structure, members: Mapping[str, Sequence[str]] | None = None) -> str:
     """The whole table as one `table inet ecluse { }` block, to be loaded into an empty table.
 
     Loading it creates everything of `structure` at once; sets come without members, or with these.
@@ -61,7 +60,7 @@ def render(structure: Structure, members: Mapping[str, Sequence[str]] = MappingP
     comments = rule_comments(structure)
     sets = {members.name: members for members in structure.sets}
     blocks = [
-        *(_set(each, members.get(each.name, ())) for each in structure.sets),
+        *(_set(each, (members or {}).get(each.name, ())) for each in structure.sets),
         *(_map(services) for services in structure.maps),
         *(_chain(chain, sets, comments[chain.name]) for chain in structure.chains),
     ]
