@@ -263,17 +263,17 @@ def test_the_lines_after_one_that_is_too_long_keep_their_numbers(directory: Path
 
 
 def test_a_child_compiles_while_the_loop_goes_on(directory: Path, cache: Path) -> None:
-    async def both() -> tuple[Path, float]:
-        longest, last = 0.0, time.monotonic()
+    async def both() -> tuple[Path, int]:
+        turns = 0
         task = asyncio.create_task(compile_in_child(directory, cache))
         while not task.done():
             await asyncio.sleep(0.005)
-            longest, last = max(longest, time.monotonic() - last), time.monotonic()
-        return await task, longest
+            turns += 1
+        return await task, turns
 
-    path, longest = asyncio.run(both())
+    path, turns = asyncio.run(both())
     assert path == compile_directory(directory, cache)
-    assert longest < 0.2
+    assert turns >= 5  # starting an interpreter alone takes many times as long; a parse in the loop would leave one turn
 
 
 def test_a_child_brings_back_every_problem(directory: Path, cache: Path) -> None:

@@ -439,7 +439,7 @@ def one_packet_matches_both(one: Placed, other: Placed) -> bool:
 
 
 @given(placements(), st.randoms(use_true_random=False))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_overlaps_are_exactly_the_pairs_that_share_a_packet(placed: list[Placed], shuffle: random.Random) -> None:
     expected = {
         max(one, other) for index, one in enumerate(placed) for other in placed[:index] if one_packet_matches_both(one, other)
@@ -451,7 +451,7 @@ def test_overlaps_are_exactly_the_pairs_that_share_a_packet(placed: list[Placed]
     assert all(one_packet_matches_both(one, met) and met < one for one, met in found)
 
 
-def test_a_hundred_thousand_equal_prefixes_behind_their_own_interfaces_do_not_overlap() -> None:
+def test_tens_of_thousands_of_equal_prefixes_behind_their_own_interfaces_do_not_overlap() -> None:
     network = ip_network("192.168.1.0/24")
     many = [
         Placed(
@@ -465,13 +465,13 @@ def test_a_hundred_thousand_equal_prefixes_behind_their_own_interfaces_do_not_ov
             file="f",
             line=number,
         )
-        for number in range(100_000)
+        for number in range(30_000)
     ]
     assert list(overlaps(many)) == []
     (pair,) = overlaps([*many, many[7]._replace(line=-1)])
     assert {pair[0].interface, pair[1].interface} == {"v7"}
     everywhere = many[0]._replace(interface="", line=-2)
-    assert len(list(overlaps([*many, everywhere]))) == 100_000
+    assert len(list(overlaps([*many, everywhere]))) == 30_000
 
 
 PORTS = st.lists(st.tuples(st.integers(1, 9), st.integers(0, 3)).map(lambda pair: (pair[0], pair[0] + pair[1])), max_size=2).map(

@@ -316,7 +316,7 @@ def load_or_problems(files: dict[str, str]) -> None:
 
 
 @given(st.text(max_size=60), st.sampled_from(["x.yaml", "x.jsonl"]))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_any_text_loads_or_is_a_problem(text: str, name: str) -> None:
     load_or_problems({**BASE, name: text})
 
@@ -367,7 +367,7 @@ TREES = st.recursive(
 
 
 @given(TREES)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_any_tree_of_known_keys_loads_or_is_a_problem(tree: object) -> None:
     text = json.dumps(tree)
     load_or_problems({**BASE, "x.jsonl": text})
@@ -380,7 +380,7 @@ def test_any_tree_of_known_keys_loads_or_is_a_problem(tree: object) -> None:
     st.integers(0, 20),
     st.text(st.sampled_from("{}[]:,-&*!#\"'\n 0/az"), max_size=4),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_any_slip_of_the_pen_loads_or_is_a_problem(name: str, at: int, cut: int, typed: str) -> None:
     text = BASE[name]
     load_or_problems({**BASE, name: text[:at] + typed + text[at + cut :]})
