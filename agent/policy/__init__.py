@@ -114,7 +114,7 @@ def read(
         problems.add(file="policies", line=0, code=Code.NO_FILES, what="no YAML file at all", mend=mend)
     trees = [(name, yaml_tree(name, text, problems)) for name, text in sorted(documents.items())]
     tops = [Table(problems, name, node, "") for name, node in trees if node is not None]
-    catalogue = _catalogue(tops, problems, complete=not before and len(tops) == len(trees))
+    catalogue = _catalogue(tops, problems, complete=bool(tops) and not before and len(tops) == len(trees))
     population = Population()
 
     def company(company_id: str, group: str, table: Table) -> None:

@@ -249,6 +249,12 @@ def test_a_file_that_changes_while_it_streams_is_refused(tmp_path: Path) -> None
     assert [problem.code for problem in problems.listed()] == [Code.CHANGED]
 
 
+def test_a_file_that_is_gone_before_it_streams_is_refused(tmp_path: Path) -> None:
+    problems = Problems()
+    assert list(files._stream(tmp_path / "customers.jsonl", "0" * 64, problems)) == []
+    assert [problem.code for problem in problems.listed()] == [Code.NOT_A_FILE]
+
+
 def test_lines_may_be_blank_and_the_last_one_needs_no_line_feed(directory: Path) -> None:
     (directory / "customers.jsonl").write_text("\n" + line(1) + "  \n\n" + line(2).rstrip())
     assert list(check_directory(directory).companies) == ["c00001", "c00002"]

@@ -384,3 +384,26 @@ def test_any_tree_of_known_keys_loads_or_is_a_problem(tree: object) -> None:
 def test_any_slip_of_the_pen_loads_or_is_a_problem(name: str, at: int, cut: int, typed: str) -> None:
     text = BASE[name]
     load_or_problems({**BASE, name: text[:at] + typed + text[at + cut :]})
+
+
+@pytest.mark.parametrize(
+    ("files", "code"),
+    [
+        ({}, Code.NO_FILES),
+        ({"c.jsonl": LINE}, Code.NO_FILES),
+        ({**BASE, "x.yaml": "# " + "é" * 600 * 1024}, Code.TOO_BIG),
+        ({**BASE, "x.yaml": "policies: {a: '\ud800'}"}, Code.NOT_UTF8),
+        ({**BASE, "x.yaml": "policies: " + "{a: " * 20 + "1" + "}" * 20}, Code.TOO_DEEP),
+        ({**BASE, "x.yaml": "policies: {*a : 1, b: *a}"}, Code.ALIAS),
+    ],
+)
+def test_texts_that_come_without_a_directory_are_checked_alike(files: dict[str, str], code: Code) -> None:
+    assert {problem.code for problem in problems_if_any(files)} == {code}
+
+
+def test_a_target_far_wider_than_the_dependency_inside_it_is_to_be_named_exactly() -> None:
+    wide = swap(SERVICES, "[198.51.100.30,", "[172.16.0.0/12,")
+    depends = "          dependencies:\n            licence: {needed_by: erp, probe: tcp, address: 172.16.0.1, port: 443}\n      subscriptions"
+    (problem,) = problems_if_any({**BASE, "services.yaml": wide, "customers.yaml": swap(CUSTOMERS, "      subscriptions", depends)})
+    assert problem.code == Code.DEPENDENCY_HIT
+    assert problem.mend.startswith("Name the service's own addresses instead of 172.16.0.0/12.")
