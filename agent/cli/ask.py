@@ -114,7 +114,8 @@ def parse_answer(header: Mapping[str, Any], raw: bytes) -> Answer:
     """
     code, message, data = header.get("exit"), header.get("message", {}), header.get("data")
     try:
-        data = json.loads(raw) if data is None and raw else data or {}
+        if data is None:
+            data = json.loads(raw) if raw else {}
     except ValueError:
         data = None
     if code not in tuple(Exit) or not isinstance(message, dict) or not isinstance(data, dict):

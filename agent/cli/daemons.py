@@ -40,8 +40,10 @@ def _configured(command: Command) -> Command:
     return config(level(command))
 
 
-def _main(module: str) -> Callable[[Config], int]:
-    return cast("Callable[[Config], int]", import_module(module).main)
+def _role(module: str, config: Config, log_level: str) -> int:
+    log.setup(log_level)
+    start = cast("Callable[[Config], int]", import_module(module).main)
+    return start(config)
 
 
 @click.command("run", short_help="all roles in one process", epilog=examples("ecluse run --config ecluse.yaml"))
@@ -53,8 +55,7 @@ def run_(screen: Screen, config: Path | None, log_level: str) -> None:
     In production each role runs as a user of its own: `ecluse serve` and `ecluse enforce`.
     """
     del screen
-    log.setup(log_level)
-    finish(_main("agent.run")(configured(config)))
+    finish(_role("agent.run", configured(config), log_level))
 
 
 @click.command(
@@ -65,8 +66,7 @@ def run_(screen: Screen, config: Path | None, log_level: str) -> None:
 def enforce_(screen: Screen, config: Path | None, log_level: str) -> None:
     """Run the enforcing role: verifies, owns the ledger, decides, and holds the firewall (CAP_NET_ADMIN)."""
     del screen
-    log.setup(log_level)
-    finish(_main("agent.enforce")(configured(config)))
+    finish(_role("agent.enforce", configured(config), log_level))
 
 
 @click.command("serve", short_help="the role that listens", epilog=examples("ecluse serve --config /etc/ecluse/ecluse.yaml"))
@@ -75,8 +75,9 @@ def enforce_(screen: Screen, config: Path | None, log_level: str) -> None:
 def serve_(screen: Screen, config: Path | None, log_level: str) -> None:
     """Run the listening role: HTTP in, the enforcer's answers out. It needs no right and knows no secret."""
     del screen
+    host = configured(config)
     log.setup(log_level)
-    asyncio.run(_serve(configured(config)))
+    asyncio.run(_serve(host))
 
 
 async def _serve(config: Config) -> None:

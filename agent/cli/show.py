@@ -180,7 +180,7 @@ def _case(screen: Screen, case: Mapping[str, Any], zone: Any) -> list[str]:
 
 def simulation(screen: Screen, data: Mapping[str, Any]) -> list[str]:
     """What would have happened, in order, and where each company stands at the end."""
-    at, later = screen.moment(data.get("at")), data.get("later")
+    at, later = f"{screen.moment(data.get('at'), 'UTC')} UTC", data.get("later")
     given, none = ("comptée comme donnée", "counted as given"), ("aucune (voir --approved)", "none (see --approved)")
     lines = [bold(screen.words((f"Simulation au {at}", f"Simulation at {at}")))]
     lines += facts(
