@@ -14,9 +14,9 @@ from typing import Any
 from agent import __version__, channel, operate, systemd
 from agent.config import Config, billing_sources, load_sources
 from agent.enforcer import Enforcer
-from agent.errors import EcluseError
+from agent.errors import ConfigError, EcluseError, ProofFailed
 from agent.gateway import Gateway, InForceRules, log
-from agent.inventory import compile_in_child, open_inventory
+from agent.inventory import compile_in_child, keep_in_force, last_in_force, open_inventory
 from agent.kernel import Kernel
 from agent.kernel.memory import MemoryKernel
 from agent.kernel.nft import NftKernel
@@ -46,8 +46,7 @@ async def enforce(config: Config, *, now: Clock = wall_clock, stopping: asyncio.
     Raises:
         EcluseError: it can not start; the message says what to mend.
     """
-    compiled = await compile_in_child(config.policies, config.state_dir)
-    rules = InForceRules.compile(open_inventory(compiled), now())
+    rules, problems = await _rules(config, now)
     configs = load_sources(config.sources)
     sources = billing_sources(configs)
     kernel, open_watch = _kernel(config)
@@ -72,7 +71,26 @@ async def enforce(config: Config, *, now: Clock = wall_clock, stopping: asyncio.
             open_watch=open_watch,
         )
         enforcer.loaded()
+        if problems:
+            enforcer.reject(problems)
         await _serve_sockets(enforcer, own_signals=stopping is None)
+
+
+async def _rules(config: Config, now: Clock) -> tuple[InForceRules, tuple[str, ...]]:
+    """The policies on disk, or, when they do not load, those that were in force last; with the problems found.
+
+    A restart with a broken file must not keep payments from restoring until somebody mends it.
+    """
+    try:
+        compiled = await compile_in_child(config.policies, config.state_dir)
+        rules = InForceRules.compile(open_inventory(compiled), now())
+    except (ConfigError, ProofFailed) as error:
+        last = last_in_force(config.state_dir)
+        if last is None:
+            raise
+        return InForceRules.compile(open_inventory(last), now()), tuple(str(error).splitlines())
+    keep_in_force(compiled)
+    return rules, ()
 
 
 def _kernel(config: Config) -> tuple[Kernel, Callable[[], Watch] | None]:

@@ -24,7 +24,7 @@ from agent.config import Config, SourceConfig, billing_sources, company_of, load
 from agent.errors import EventError, KernelError, LedgerCorrupt, LedgerUnwritable
 from agent.event import HOST, Event, instant
 from agent.gateway import Gateway, InForceRules, agent_event, log
-from agent.inventory import compile_in_child, open_inventory
+from agent.inventory import compile_in_child, keep_in_force, open_inventory
 from agent.kernel.watch import Watch
 from agent.metrics import exposition
 from agent.reconcile import Queue, failure_kind
@@ -336,7 +336,7 @@ class Enforcer:
                 return await self._reload()
             except Exception as error:  # noqa: BLE001 - whatever it is, the policies that work stay
                 problems = tuple(str(error).splitlines()) or (type(error).__name__,)
-                self._reject(problems)
+                self.reject(problems)
                 return problems
             finally:
                 systemd.ready(self.gateway.last_sentence)
@@ -351,12 +351,14 @@ class Enforcer:
         self.gateway.rules, self.source_configs, self.sources, self.policy_problems = rules, configs, sources, ()
         self.gateway.feeds = operate.feeds(sources)
         self.gateway.metrics.know(sources)
+        keep_in_force(compiled)
         self.loaded()
         self._touched = "reload"
         self.wake.set()
         return ()
 
-    def _reject(self, problems: tuple[str, ...]) -> None:
+    def reject(self, problems: tuple[str, ...]) -> None:
+        """Say that the policies on disk are refused and that the former ones stay in force."""
         self.policy_problems = problems
         log.error("policies refused, the former ones stay in force: %s", "; ".join(problems[:5]))
         self.gateway.metrics.policy(valid=False)

@@ -10,8 +10,16 @@ Rules of this room:
 4. A directory that fails leaves every earlier inventory in place.
 """
 
-from agent.inventory.compiling import compile_directory, compile_in_child
+from agent.inventory.compiling import compile_directory, compile_in_child, keep_in_force, last_in_force
 from agent.inventory.files import check_directory
 from agent.inventory.store import SqliteInventory, open_inventory
 
-__all__ = ["SqliteInventory", "check_directory", "compile_directory", "compile_in_child", "open_inventory"]
+__all__ = [
+    "SqliteInventory",
+    "check_directory",
+    "compile_directory",
+    "compile_in_child",
+    "keep_in_force",
+    "last_in_force",
+    "open_inventory",
+]

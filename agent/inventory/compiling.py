@@ -23,8 +23,9 @@ from agent.inventory.store import FORM, connect
 from agent.model import Company, Shape
 from agent.policy import Catalogue, Code, company_shapes, fingerprint, read, rows
 
-#: Inventories left in the cache: the one in force must survive the compile of several that are not taken.
+#: Inventories left in the cache besides the one in force.
 _KEEP_FILES: Final = 5
+_IN_FORCE: Final = "inventory-in-force"
 #: No compile takes this long.
 _STRAY_SECONDS: Final = 3600
 
@@ -138,8 +139,31 @@ def _forget_old(cache: Path) -> None:
         if stray.stat().st_mtime < time.time() - _STRAY_SECONDS:
             stray.unlink(missing_ok=True)
     by_age = sorted(cache.glob("inventory-*.db"), key=lambda path: path.stat().st_mtime, reverse=True)
+    in_force = last_in_force(cache)
     for path in by_age[_KEEP_FILES:]:
-        path.unlink(missing_ok=True)
+        if path != in_force:
+            path.unlink(missing_ok=True)
+
+
+def keep_in_force(path: Path) -> None:
+    """Remember which inventory is in force, so that a restart can fall back to it when the files do not compile then.
+
+    Args:
+        path: as `compile_directory` gave it.
+    """
+    link = path.with_name(_IN_FORCE)
+    new = link.with_name(f".{_IN_FORCE}.new")
+    new.unlink(missing_ok=True)
+    new.symlink_to(path.name)
+    new.rename(link)
+    _sync(path.parent)
+
+
+def last_in_force(cache: Path) -> Path | None:
+    """The inventory that was in force last, if it is still there."""
+    link = cache / _IN_FORCE
+    path = cache / link.readlink() if link.is_symlink() else link
+    return path if path.is_file() else None
 
 
 async def compile_in_child(directory: Path, cache: Path, *, seconds: float = 300) -> Path:

@@ -12,7 +12,16 @@ from pathlib import Path
 import pytest
 
 from agent.errors import ConfigError, Problem
-from agent.inventory import SqliteInventory, check_directory, compile_directory, compile_in_child, files, open_inventory
+from agent.inventory import (
+    SqliteInventory,
+    check_directory,
+    compile_directory,
+    compile_in_child,
+    files,
+    keep_in_force,
+    last_in_force,
+    open_inventory,
+)
 from agent.policy import Code, MemoryInventory, read
 from agent.policy.problems import Problems
 
@@ -303,3 +312,13 @@ def test_a_child_that_takes_too_long_is_ended(directory: Path, cache: Path) -> N
         asyncio.run(compile_in_child(directory, cache, seconds=0.01))
     (problem,) = raised.value.problems
     assert (problem.code, problem.what) == (Code.NOT_COMPILED, "reading took more than 0.01 seconds")
+
+
+def test_a_restart_can_fall_back_to_the_inventory_that_was_in_force(tmp_path: Path) -> None:
+    assert last_in_force(tmp_path) is None
+    first = compile_directory(EXAMPLES, tmp_path)
+    keep_in_force(first)
+    keep_in_force(first)
+    assert last_in_force(tmp_path) == first
+    first.unlink()
+    assert last_in_force(tmp_path) is None
