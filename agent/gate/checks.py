@@ -15,16 +15,16 @@ from agent.model import ServiceClass
 MUST_STATE = frozenset({"sums", "deadline", "consequences", "kept", "how_to_pay", "how_to_dispute", "contact", "restore"})
 
 
-def _pass(fr: str, en: str, facts: tuple[str, ...] = ()) -> Outcome:
-    return Outcome(verdict=Verdict.PASS, fr=fr, en=en, facts=facts)
+def _pass(fr: str, en: str, facts: tuple[str, ...] = (), until: datetime | None = None) -> Outcome:
+    return Outcome(verdict=Verdict.PASS, fr=fr, en=en, facts=facts, until=until)
 
 
-def _fail(fr: str, en: str, facts: tuple[str, ...] = ()) -> Outcome:
-    return Outcome(verdict=Verdict.FAIL, fr=fr, en=en, facts=facts)
+def _fail(fr: str, en: str, facts: tuple[str, ...] = (), until: datetime | None = None) -> Outcome:
+    return Outcome(verdict=Verdict.FAIL, fr=fr, en=en, facts=facts, until=until)
 
 
-def _unknown(fr: str, en: str, facts: tuple[str, ...] = ()) -> Outcome:
-    return Outcome(verdict=Verdict.UNKNOWN, fr=fr, en=en, facts=facts)
+def _unknown(fr: str, en: str, facts: tuple[str, ...] = (), until: datetime | None = None) -> Outcome:
+    return Outcome(verdict=Verdict.UNKNOWN, fr=fr, en=en, facts=facts, until=until)
 
 
 def debtor_and_target(f: Facts) -> Outcome:
@@ -69,34 +69,30 @@ def invoices_identified(f: Facts) -> Outcome:
         what = names(
             f"{invoice.id} ({names(undelivered(invoice))})" if any(undelivered(invoice)) else invoice.id for invoice in bare
         )
-        return _fail(f"preuve de prestation absente : {what}", f"no delivery reference: {what}", facts)
+        return _fail(f"preuve de prestation absente : {what}", f"no delivery reference: {what}", facts, f.ripens)
     shown = [invoice for invoice in f.overdue if invoice not in bare]
     fr = f"factures identifiées, prestations justifiées : {names(i.id for i in shown) or 'aucune due'}"
     en = f"invoices identified, delivery shown: {names(i.id for i in shown) or 'none due'}"
     if bare:
         fr += f" ; non comptées, sans preuve : {names(i.id for i in bare)}"
         en += f"; not counted, no proof: {names(i.id for i in bare)}"
-    return _pass(fr, en, tuple(fact for invoice in shown for fact in invoice.facts))
+    return _pass(fr, en, tuple(fact for invoice in shown for fact in invoice.facts), f.ripens)
 
 
 def overdue_days(f: Facts) -> Outcome:
     """G-04. Each counted invoice is overdue long enough; younger ones are not counted."""
     needed = max(1, f.policy.min_days_overdue)
-    ripe = [i.due_on + timedelta(days=needed) for i in f.listed if not i.out and i.remaining > 0]
-    until = min((day_everywhere(day, f.timezones) for day in ripe if day > f.today), default=None)
     if not f.overdue:
-        return Outcome(
-            verdict=Verdict.FAIL,
-            fr=f"aucune facture citée n'est impayée depuis {needed} jours",
-            en=f"no invoice of the notice is unpaid for {needed} days",
-            until=until,
+        return _fail(
+            f"aucune facture citée n'est impayée depuis {needed} jours",
+            f"no invoice of the notice is unpaid for {needed} days",
+            until=f.ripens,
         )
     oldest = max((f.today - i.due_on).days for i in f.overdue)
-    return Outcome(
-        verdict=Verdict.PASS,
-        fr=f"échues depuis {needed} jours au moins, la plus ancienne depuis {oldest} jours",
-        en=f"overdue for at least {needed} days, the oldest for {oldest} days",
-        until=until,
+    return _pass(
+        f"échues depuis {needed} jours au moins, la plus ancienne depuis {oldest} jours",
+        f"overdue for at least {needed} days, the oldest for {oldest} days",
+        until=f.ripens,
     )
 
 
@@ -109,30 +105,33 @@ def debt_material(f: Facts) -> Outcome:
             f"principal échu non contesté {sum_fr(owed, currency)}, inférieur au seuil de {sum_fr(bound, currency)}",
             f"undisputed overdue principal {sum_en(owed, currency)}, below the threshold of {sum_en(bound, currency)}",
             facts,
+            f.ripens,
         )
     return _pass(
         f"principal échu non contesté {sum_fr(owed, currency)} (seuil {sum_fr(bound, currency)})",
         f"undisputed overdue principal {sum_en(owed, currency)} (threshold {sum_en(bound, currency)})",
         facts,
+        f.ripens,
     )
 
 
 def reminders_sent(f: Facts) -> Outcome:
     """G-06. Enough reminders, on days far enough apart, after the due date and before the notice, which recalls them."""
     needed, apart = f.policy.min_reminders, f.policy.reminder_spacing_days
-    shown = [invoice for invoice in f.overdue if not undelivered(invoice)] or f.overdue
+    shown = [invoice for invoice in f.overdue if not undelivered(invoice)] or f.overdue or f.listed
     used = {invoice.id: valid_reminders(invoice, f.case, f.policy, f.timezones) for invoice in shown}
     most = max(used, key=lambda name: len(used[name]), default=None)
     best = used[most] if most is not None else ()
     fr = f"{len(best)} relances valables sur {needed} demandées, à {apart} jours d'intervalle au moins"
     en = f"{len(best)} valid reminders of {needed} required, at least {apart} days apart"
     if len(best) < needed:
-        return _fail(fr, en, tuple(one.id for one in best))
+        return _fail(fr, en, tuple(one.id for one in best), f.ripens)
     short = [name for name, found in used.items() if len(found) < needed]
     if short:
         fr += f" ; non comptées, trop peu relancées : {names(short)}"
         en += f"; not counted, reminded too little: {names(short)}"
-    return _pass(fr, en, tuple(sorted({one.id for found in used.values() if len(found) >= needed for one in found})))
+    counted = {one.id for found in used.values() if len(found) >= needed for one in found}
+    return _pass(fr, en, tuple(sorted(counted)), f.ripens)
 
 
 def notice_proven(f: Facts) -> Outcome:
@@ -289,10 +288,11 @@ def classes_suspendable(f: Facts) -> Outcome:
         unpaid = {line.service for invoice in f.counted for line in invoice.lines if line.kind == "service" and line.amount > 0}
         paid = [name for name in f.case.notice.services if name not in unpaid]
         if f.counted and paid:
-            return _fail(f"services sans facture impayée : {names(paid)}", f"services with no unpaid invoice: {names(paid)}")
-    return _pass(
-        f"services annexes seulement : {names(f.case.notice.services)}", f"annex services only: {names(f.case.notice.services)}"
-    )
+            return _fail(
+                f"services sans facture impayée : {names(paid)}", f"services with no unpaid invoice: {names(paid)}", until=f.ripens
+            )
+    fr = f"services annexes seulement : {names(f.case.notice.services)}"
+    return _pass(fr, f"annex services only: {names(f.case.notice.services)}", until=f.ripens)
 
 
 def not_prepaid(f: Facts) -> Outcome:

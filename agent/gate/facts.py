@@ -40,7 +40,8 @@ class Facts:
     `overdue` those of them that are due long enough, unpaid and undisputed. `counted` are the overdue ones that are shown to be
     delivered and were reminded enough: the measure rests on these alone. Every invoice stands on its own proof, so that paying
     or contesting a badly proven one never makes the others count for more. Where none is proven, `counted` are all overdue
-    ones, and G-03 or G-06 says what is missing. `cure_ends` is when the period of the notice has ended.
+    ones, and G-03 or G-06 says what is missing. `ripens` is when time alone next makes one more overdue; every check that looks at
+    them holds until then. `cure_ends` is when the period of the notice has ended.
     """
 
     case: Case
@@ -54,6 +55,7 @@ class Facts:
     listed: tuple[Invoice, ...]
     overdue: tuple[Invoice, ...]
     counted: tuple[Invoice, ...]
+    ripens: datetime | None
     today: date
     timezones: tuple[str, ...]
     notice_day: date | None
@@ -90,15 +92,17 @@ def facts_of(
     timezones = tuple(sorted({site.timezone for site in company.sites})) if company and company.sites else (HOME,)
     today = min(local_date(now, zone) for zone in timezones)
     listed = tuple(debt.invoices[name] for name in case.notice.invoices if name in debt.invoices)
-    overdue = tuple(
+    unpaid = tuple(
         invoice
         for invoice in listed
         if not invoice.out
         and invoice.remaining > 0
         and invoice.currency == policy.currency
         and all(contract == (company.contract if company else contract) for contract in invoice.contracts)
-        and (today - invoice.due_on).days >= max(1, policy.min_days_overdue)
     )
+    needed = timedelta(days=max(1, policy.min_days_overdue))
+    overdue = tuple(invoice for invoice in unpaid if invoice.due_on + needed <= today)
+    young = [invoice.due_on + needed for invoice in unpaid if invoice not in overdue]
     proven = tuple(
         invoice
         for invoice in overdue
@@ -123,6 +127,7 @@ def facts_of(
         listed=listed,
         overdue=overdue,
         counted=proven or overdue,
+        ripens=day_everywhere(min(young), timezones) if young else None,
         today=today,
         timezones=timezones,
         notice_day=notice_day,

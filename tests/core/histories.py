@@ -227,8 +227,8 @@ def _foundings(draw: st.DrawFn) -> Story:
         if stage == 1:
             story = story.approved("2026-03-27 10:00", notice=name)
         if stage > 1:
-            mode = draw(st.sampled_from(["auto", "approve"]))
-            story = story.ordered("2026-03-30 09:00", 1, name, services=list(services), mode=mode)
+            mode, minutes = draw(st.sampled_from([("auto", 1440), ("auto", 240), ("approve", 1440)]))
+            story = story.ordered("2026-03-30 09:00", 1, name, services=list(services), mode=mode, lease_minutes=minutes)
         if stage > 2:
             story = story.applied("2026-03-30 09:00", 1, name)
     return story
@@ -250,7 +250,7 @@ def _mostly(usual: object, *others: object) -> st.SearchStrategy[object]:
 @st.composite
 def circumstances(draw: st.DrawFn, now: datetime) -> dict[str, Any]:
     """What the world says besides the facts about the company: mostly that all is well."""
-    silent = draw(_mostly(timedelta(0), timedelta(minutes=3), timedelta(minutes=40), timedelta(minutes=-20)))
+    silent = draw(_mostly(timedelta(hours=-14), timedelta(0), timedelta(minutes=40), timedelta(minutes=-20), timedelta(hours=-30)))
     lease = draw(st.sampled_from([None, timedelta(minutes=90), timedelta(hours=3), timedelta(minutes=-1), timedelta(days=2)]))
     return {
         "company": draw(companies),
@@ -296,17 +296,19 @@ companies = st.builds(
 _LATER = Window(days=(1, 2), start=POLICY.windows[0].end, end=POLICY.windows[0].end.replace(hour=17))
 
 policies = st.builds(
-    lambda mode, confine, windows, eve, notice_age: replace(
+    lambda mode, confine, windows, eve, notice_age, feed_age: replace(
         POLICY,
         mode=mode,
         confine_to_unpaid_service=confine,
         windows=windows,
         no_eve_of_holiday=eve,
         notice_max_age_days=notice_age,
+        feed_max_age_minutes=feed_age,
     ),
     _mostly(Mode.AUTO, Mode.APPROVE, Mode.OBSERVE),
     st.booleans(),
     st.sampled_from([POLICY.windows, (*POLICY.windows, _LATER)]),
     st.booleans(),
     _mostly(90, 7),
+    _mostly(1440, 15),
 )
