@@ -226,7 +226,7 @@ def _outcomes(one: Judged, company_id: str, after: datetime, decided: datetime, 
             body={
                 "order": order.id,
                 "case": case.id,
-                "cause": f"{one.decision.cause}: {one.decision.en}",
+                "cause": f"{one.decision.cause}: {one.decision.en.removeprefix(f'{one.decision.cause}: ')}",
                 "final": one.decision.final,
                 "times": times | {"reason_fr": one.decision.fr, "reason_en": one.decision.en},
             },
