@@ -38,8 +38,13 @@ ROOMS: Mapping[str, Room] = {
     "fields": Room(floor=0, may={"errors": "a value that can not be taken is refused with its field"}),
     "event": Room(
         floor=0,
-        may={"errors": "a fact that can not be taken is refused with its field", "fields": "the kinds of field it is made of"},
+        may={
+            "errors": "a fact that can not be taken is refused with its field",
+            "fields": "strict JSON, instants, the fields of a body",
+            "vocabulary": "the types that exist",
+        },
     ),
+    "vocabulary": Room(floor=0, may={"fields": "the kinds of field its types are made of"}),
     "rules": Room(floor=0, may={"model": "kernel nouns are keyed by services and address families"}),
     # --- floor 1: the core, pure ---
     "policy": Room(floor=1),
