@@ -319,17 +319,18 @@ class House:
         body = header.pop("body_bytes", b"")
         return channel.ask(self.run / "operator.sock", {"ask": ask, **header}, body, timeout=10)[0]
 
-    def ask_as(self, user: str | int, ask: str, **header: Any) -> dict[str, Any]:
-        """The same as another user (a child process asks)."""
+    def ask_as(self, user: int, ask: str, *, body_text: str = "", **header: Any) -> dict[str, Any]:
+        """The same as another user (a child process asks). A refusal by the channel comes back as `refused`."""
         code = (
             "import json, sys\nfrom pathlib import Path\nfrom agent import channel\nfrom agent.errors import Refused\n"
-            "try:\n    answer = channel.ask(Path(sys.argv[1]), json.loads(sys.argv[2]), timeout=10)[0]\n"
+            "try:\n    answer = channel.ask(Path(sys.argv[1]), json.loads(sys.argv[2]), sys.argv[3].encode(), timeout=10)[0]\n"
             "except Refused as error:\n    answer = {'refused': str(error)}\nprint(json.dumps(answer))\n"
         )
+        question = json.dumps({"ask": ask, **header})
         done = subprocess.run(
             [
                 *("setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", sys.executable, "-c", code),
-                *(str(self.run / "operator.sock"), json.dumps({"ask": ask, **header})),
+                *(str(self.run / "operator.sock"), question, body_text),
             ],
             capture_output=True,
             text=True,
