@@ -1,16 +1,15 @@
 """A company judged as a whole: order, monotony, and until when a decision holds."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from hypothesis import event, given, note
 from hypothesis import strategies as st
 
 from agent.case import cases
 from agent.decide import Act
-from agent.judge import NO_POLICY, Judgement
-from agent.model import Company, Mode, Policy
+from agent.judge import Judgement
 from tests.core.histories import circumstances, examples, favours, nows, stories
-from tests.core.stories import PARIS, POLICY, Story, at, folded, judgement_of, ripe, standing, suspended, wanted
+from tests.core.stories import Story, folded, judgement_of, wanted
 
 
 @given(stories(noise=6), st.data())
