@@ -277,7 +277,10 @@ class Operators:
         gateway, now = self._daemon.gateway, self._daemon.gateway.now()
         if gateway.rules.inventory.company(company_id) is None:
             raise EventError(field="company", what=f"{company_id!r} is unknown", mend="see `ecluse check` for the companies")
-        body = dict(header.get("body") or {})
+        given = header.get("body") or {}
+        if not isinstance(given, dict):
+            raise EventError(field="body", what="not an object", mend="give the fields of the fact by name")
+        body = dict(given)
         for name in ("proof", "proof_sha256"):
             if header.get(name):
                 body[name] = header[name]

@@ -78,12 +78,13 @@ services:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Firm:
-    """A customer: where it is connected, under which policy. Attachments are (prefix, interface or "")."""
+    """A customer: where it is connected, under which policy; what it takes out of reach for itself. Attachments are (prefix, interface or "")."""
 
     id: str
     attachments: tuple[tuple[str, str], ...]
     policy: str = "auto"
     subscriptions: tuple[str, ...] = ("vpn", "shared-documents", "portal", "dns")
+    out_of_reach: tuple[str, ...] = ()
 
 
 def firms(count: int, policy: str = "auto") -> tuple[Firm, ...]:
@@ -108,7 +109,8 @@ def customers(companies: Iterable[Firm]) -> str:
             f"      contract: K-{firm.id}",
             f"      policy: {firm.policy}",
             f"      sites: {{paris: {{timezone: Europe/Paris, attachments: [{places}]}}}}",
-            f"      subscriptions: [{', '.join(firm.subscriptions)}]",
+            "      subscriptions:",
+            *(f"        {name}: {{{'class: D' if name in firm.out_of_reach else ''}}}" for name in firm.subscriptions),
         ]
     return "\n".join(lines) + "\n"
 
