@@ -102,5 +102,4 @@ def demo_(screen: Screen) -> None:
 
     Two debtors are suspended, their local software and everybody else keep working, and payment restores them.
     """
-    del screen
-    finish(int(import_module("agent.demo").main() or 0))
+    finish(int(import_module("agent.demo").main(screen.language)))
