@@ -78,7 +78,7 @@ services:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Firm:
-    """A customer: where it is connected, under which policy; what it takes out of reach for itself. Attachments are (prefix, interface or "")."""
+    """A customer. Attachments are (prefix, interface or ""); `out_of_reach` are services it narrows to class D for itself."""
 
     id: str
     attachments: tuple[tuple[str, str], ...]
