@@ -260,11 +260,13 @@ class _Walk:
         """When time alone may change a decision. `decide` also looks for persons, feeds and leases; here nothing comes of them."""
         if one.case.closed:
             return None
-        asked = (Kind.STANDING, Kind.APPLY) if one.case.order is None else (Kind.STANDING,)
-        times = [check.until for check in one.gate.of(*asked) if check.until is not None]
-        if self._ordered and any(check.code == "G-24" for check in one.gate.blocking(Kind.APPLY)):
-            times.append(self._ordered[0] + _DAY)
-        return min((at for at in times if at > now), default=None)
+        blocking = () if one.case.order else one.gate.blocking(Kind.STANDING, Kind.HEALTH) or one.gate.blocking(Kind.APPLY)
+        checks = blocking or one.gate.of(Kind.STANDING)
+        times = [self._ordered[0] + _DAY if check.code == "G-24" and self._ordered else check.until for check in checks]
+        ahead = [at for at in times if at is not None and at > now]
+        if blocking:  # nothing can be done before the last of these has changed; some never do by time alone
+            return max(ahead) if len(ahead) == len(blocking) else None
+        return min(ahead, default=None)
 
 
 def _standing(inventory: Inventory, at: datetime) -> tuple[StandingApproval, ...]:

@@ -83,6 +83,13 @@ def test_without_approvals_a_case_is_proposed_and_nothing_more() -> None:
     assert states(found)["zb"] == ["proposed"]
 
 
+def test_a_notice_that_nobody_approved_goes_stale_and_time_alone_never_helps_again() -> None:
+    found = plain(run("2027-01-01T00:00+01:00", approved=False))
+    (case,) = found["companies"][1]["cases"]
+    assert {"G-10", "G-23"} <= set(case["missing"])
+    assert case["next_at"] is None
+
+
 @pytest.mark.parametrize(("ceiling", "expected"), [(Mode.OBSERVE, {"observe"}), (Mode.APPROVE, {"propose"})])
 def test_a_lower_ceiling_of_the_host_keeps_everything_in_service(ceiling: Mode, expected: set[str]) -> None:
     found = run("2026-04-01T00:00+02:00", ceiling=ceiling)
