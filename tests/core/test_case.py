@@ -23,7 +23,7 @@ def only(story: Story) -> Case:
 
 
 @given(stories(noise=6), st.randoms(use_true_random=False))
-@examples(60)
+@examples(30)
 def test_a_record_does_not_depend_on_order_or_multiplicity(story: Story, random) -> None:
     said = [*story.events, *random.choices(story.events, k=4)]
     random.shuffle(said)

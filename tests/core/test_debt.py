@@ -224,7 +224,7 @@ def test_what_is_contested_is_no_debt(told, left, vague: bool) -> None:
 
 
 @given(stories(noise=6), favours, st.sampled_from([None, "2026-03-09 11:00"]))
-@examples(100)
+@examples(50)
 def test_a_fact_in_the_customers_favour_never_raises_what_is_left_of_an_invoice(story: Story, favour, since: str | None) -> None:
     before = debt(story.record, since=at(since) if since else None)
     after = debt(favour(story).record, since=at(since) if since else None)
@@ -236,7 +236,7 @@ def test_a_fact_in_the_customers_favour_never_raises_what_is_left_of_an_invoice(
 
 
 @given(stories(noise=6))
-@examples(60)
+@examples(30)
 def test_what_is_owed_under_a_notice_is_never_more_than_what_is_owed(story: Story) -> None:
     plain, under = debt(story.record), debt(story.record, since=at("2026-03-09 11:00"))
     for name, invoice in under.invoices.items():

@@ -669,7 +669,7 @@ def test_paying_or_contesting_a_badly_proven_invoice_never_opens_the_way_for_the
 
 
 @given(stories(), st.data())
-@examples(30)
+@examples(12)
 def test_a_check_says_until_when_time_alone_leaves_its_verdict(story: Story, data: st.DataObject) -> None:
     now = data.draw(nows)
     world = data.draw(circumstances(now))
