@@ -68,6 +68,7 @@ class Gateway:
     rules: InForceRules
     now: Callable[[], datetime]
     stop_path: Path
+    spare_stop_path: Path
     ceiling: Mode
     feeds: tuple[str, ...]
     metrics: EnforcerMetrics
@@ -91,7 +92,7 @@ class Gateway:
     def look_around(self) -> None:
         """Read what concerns no single company: the stop file, the host's record, the orders of the last day."""
         now = self.now()
-        self.stop = stopfile.read(self.stop_path)
+        self.stop = _joined(stopfile.read(self.stop_path), stopfile.read(self.spare_stop_path))
         if self.held_in_memory is not None:
             self.stop = replace(self.stop, all=self.held_in_memory)
         host = host_facts(self.ledger.record(HOST) or EMPTY_RECORD)
@@ -202,9 +203,34 @@ class Gateway:
                 ids = dict.fromkeys((*before, *(event.id for event in waiting)))
                 companies[company] = stopfile.Pause(by="ecluse", at=now, reason=_VOLATILE + " ".join(ids), restore=True)
         try:
-            stopfile.write(self.stop_path, replace(self.stop, companies={**self.stop.companies, **companies}))
-        except OSError as error:  # the disk that holds the ledger may hold this too; memory still has it
+            self.stop_more(replace(self.stop, companies={**self.stop.companies, **companies}))
+        except OSError as error:  # memory still has it
             log.warning("the stop file can not be written: %s", error)
+
+    def stop_more(self, stop: stopfile.Stop) -> None:
+        """Make `stop`, which stops no less than what is stopped now, outlive this process.
+
+        The disk that takes no facts may take no stop file either: then it is written beside the sockets, which are in memory.
+
+        Raises:
+            OSError: neither place could be written; the former files are as they were.
+        """
+        try:
+            stopfile.write(self.stop_path, stop)
+        except OSError as error:
+            log.warning("the stop file can not be written: %s", error)
+            stopfile.write(self.spare_stop_path, stop)
+        self.stop = stop
+
+    def stop_less(self, stop: stopfile.Stop) -> None:
+        """Let go of stops: only `stop` is left.
+
+        Raises:
+            OSError: a file could not be written; what it says still counts.
+        """
+        stopfile.write(self.stop_path, stop)
+        stopfile.write(self.spare_stop_path, stopfile.Stop())
+        self.stop = stop
 
     def hold_in_memory(self, pause: stopfile.Pause | None) -> None:
         """Obey a pause that could not be written to the stop file; None ends it."""
@@ -248,7 +274,7 @@ class Gateway:
         kept = {company: pause for company, pause in self.stop.companies.items() if not self._recorded(pause)}
         if len(kept) < len(self.stop.companies) and not self.stop.fault and self.held_in_memory is None:
             try:
-                stopfile.write(self.stop_path, replace(self.stop, companies=kept))
+                self.stop_less(replace(self.stop, companies=kept))
             except OSError as error:
                 log.warning("the stop file can not be written: %s", error)
 
@@ -260,6 +286,16 @@ class Gateway:
 def agent_event(*, id_: str, type_: str, subject: str, now: datetime, body: Mapping[str, object]) -> Event:
     """A fact that the agent states about its own doing."""
     return Event(id=id_, type=type_, subject=subject, occurred_at=now, received_at=now, source="agent", body=dict(body))
+
+
+def _joined(stop: stopfile.Stop, spare: stopfile.Stop) -> stopfile.Stop:
+    """What two stop files say together: whatever one of them stops is stopped; of two pauses the one that restores."""
+    general = [pause for pause in (stop.all, spare.all) if pause is not None]
+    return stopfile.Stop(
+        all=next((pause for pause in general if pause.restore), general[0] if general else None),
+        companies={**stop.companies, **spare.companies},
+        fault=stop.fault or spare.fault,
+    )
 
 
 def _waited_for(pause: stopfile.Pause | None) -> tuple[str, ...]:
