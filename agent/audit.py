@@ -9,22 +9,23 @@ Rules of this room:
 4. Before an element is deleted or a company repaired, the ledger is asked again: minutes may have passed since it was read.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import groupby
+from itertools import chain, groupby
 
 from agent.errors import EcluseError, ProofFailed
 from agent.event import HOST, instant
 from agent.gateway import Gateway, agent_event, log
 from agent.ledger import InForce
+from agent.model import StandingKey
 from agent.plan import SLACK_MS
 from agent.proof import prove_members
 from agent.reconcile import settle
 from agent.rules import Change, Element, Key
 
-#: Companies per transaction of a bulk load, and per breath of an audit.
-CHUNK = 250
+#: Measures per page: per transaction of a bulk load, and per breath of an audit.
+CHUNK = 500
 
 Breath = Generator[None, None, "Audited"]
 
@@ -88,31 +89,27 @@ def repair(gateway: Gateway, cause: str) -> Breath:
 
 
 def load(gateway: Gateway) -> Generator[None, None, int]:
-    """Fill empty sets with every measure in force whose decision still stands, in few large transactions."""
-    batch: list[Element] = []
+    """Fill empty sets with every measure in force whose decision still stands, one large transaction per page."""
     loaded = 0
-    for number, elements in enumerate(_every(gateway), start=1):
-        batch.extend(elements)
-        if number % CHUNK == 0:
-            gateway.kernel.apply(Change(add=tuple(batch)))
+    for page in _every(gateway):
+        batch = tuple(chain.from_iterable(page))
+        if batch:
+            gateway.kernel.apply(Change(add=batch))
             loaded += len(batch)
-            batch.clear()
-            yield
-    if batch:
-        gateway.kernel.apply(Change(add=tuple(batch)))
-    gateway.in_kernel(loaded + len(batch))
-    return loaded + len(batch)
+        yield
+    gateway.in_kernel(loaded)
+    return loaded
 
 
 def audit(gateway: Gateway) -> Breath:
     """Compare every element of our sets with every measure in force, both ways."""
     expected: set[int] = set()
     longest = 0
-    for number, elements in enumerate(_every(gateway)):
-        expected.update(_number(element.set, element.key, element.case) for element in elements)
-        longest = max(longest, *(element.timeout_ms for element in elements))
-        if number % CHUNK == 0:
-            yield
+    for page in _every(gateway):
+        for element in chain.from_iterable(page):
+            expected.add(_number(element.set, element.key, element.case))
+            longest = max(longest, element.timeout_ms)
+        yield
     wanted = len(expected)
     found, strangers = 0, 0
     for members in gateway.rules.structure.sets:
@@ -126,7 +123,7 @@ def audit(gateway: Gateway) -> Breath:
                     expected.discard(name)
             else:
                 odd.append((Key(set=members.name, key=key), member.case))
-            if number % (CHUNK * 10) == 0:
+            if number % (CHUNK * 4) == 0:
                 yield
         strangers += _remove(gateway, odd)
     repaired = yield from _put_back(gateway, expected)
@@ -166,48 +163,52 @@ def _ordered(gateway: Gateway, company_id: str) -> bool:
 def _put_back(gateway: Gateway, missing: set[int]) -> Generator[None, None, int]:
     repaired = 0
     failed: EcluseError | None = None
-    if missing:
-        for number, (company_id, held) in enumerate(_held(gateway)):
-            elements = _elements(gateway, company_id, held)
+    for page in _every(gateway) if missing else ():
+        for elements in page:
             if any(_number(e.set, e.key, e.case) in missing for e in elements):
                 try:
-                    repaired += settle(gateway, company_id).changed
+                    repaired += settle(gateway, elements[0].case.partition(":")[0]).changed
                 except EcluseError as error:  # one that can not be put right must not keep the others from it
                     failed = failed or error
-            if number % CHUNK == 0:
-                yield
+        yield
     if failed is not None:
         raise failed
     return repaired
 
 
-def _every(gateway: Gateway) -> Iterator[tuple[Element, ...]]:
-    for company_id, held in _held(gateway):
-        elements = _elements(gateway, company_id, held)
-        if elements:
-            yield elements
+def _every(gateway: Gateway) -> Iterator[list[tuple[Element, ...]]]:
+    """What every measure in force wants whose decision stands: a page of companies at a time, elements by company.
+
+    Left out are those that a new fact, the time or a new policy has yet to be decided on. Each page is read when the caller
+    comes for it: who paid while the caller breathed is not on it any more.
+    """
+    after = ""
+    while held := gateway.ledger.in_force_after(after, now=gateway.now().timestamp(), basis=gateway.basis, limit=CHUNK):
+        after = held[-1].company
+        keys = gateway.rules.inventory.standing_keys(list(dict.fromkeys(one.company for one in held)))
+        companies = groupby(held, key=lambda one: one.company)
+        yield [_elements(gateway, company_id, tuple(mine), keys.get(company_id, ())) for company_id, mine in companies]
 
 
-def _held(gateway: Gateway) -> Iterator[tuple[str, tuple[InForce, ...]]]:
-    """Measures in force by company, without those a new fact, the time or a new policy has yet to be decided on."""
-    standing = gateway.ledger.in_force(now=gateway.now().timestamp(), basis=gateway.basis)
-    for company_id, held in groupby(standing, key=lambda one: one.company):
-        yield company_id, tuple(held)
-
-
-def _elements(gateway: Gateway, company_id: str, held: tuple[InForce, ...]) -> tuple[Element, ...]:
+def _elements(
+    gateway: Gateway, company_id: str, held: tuple[InForce, ...], keys: Sequence[StandingKey] = ()
+) -> tuple[Element, ...]:
+    """What the measures of one company want: from its compiled keys, or else from the company itself."""
     pause = gateway.stop.pause(company_id)
     if company_id in gateway.volatile or (pause is not None and pause.restore):
         return ()
-    company = gateway.rules.inventory.company(company_id)
-    leases = [(one.case, one.services, datetime.fromtimestamp(one.lease_until, UTC)) for one in held]
-    elements = gateway.wanted(company, leases, gateway.now())
-    if company is not None:
-        try:
+    now = gateway.now()
+    try:
+        if keys:
+            return gateway.standing(held, keys, now.timestamp())
+        company = gateway.rules.inventory.company(company_id)
+        leases = [(one.case, one.services, datetime.fromtimestamp(one.lease_until, UTC)) for one in held]
+        elements = gateway.wanted(company, leases, now)
+        if company is not None:
             prove_members(elements, company, {name for one in held for name in one.services}, gateway.rules.proven)
-        except ProofFailed as error:  # one company we can not be sure about is left alone; the others have their turn
-            log.error("%s: %s; not suspended", company_id, error)
-            return ()
+    except ProofFailed as error:  # one company we can not be sure about is left alone; the others have their turn
+        log.error("%s: %s; not suspended", company_id, error)
+        return ()
     return elements
 
 

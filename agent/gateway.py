@@ -24,8 +24,8 @@ from agent.kernel import Kernel
 from agent.ledger import InForce
 from agent.ledger.sqlite import Ledger
 from agent.metrics import EnforcerMetrics
-from agent.model import Company, Inventory, Mode
-from agent.proof import Proven, prove
+from agent.model import Company, Inventory, Mode, StandingKey
+from agent.proof import Proven, prove, prove_standing
 from agent.rules import Element, Structure
 from agent.ruleset import members, structure
 
@@ -177,6 +177,27 @@ class Gateway:
             ):
                 found.setdefault((element.set, element.key), element)
         return tuple(found[key] for key in sorted(found))
+
+    def standing(self, held: Iterable[InForce], keys: Iterable[StandingKey], now: float) -> tuple[Element, ...]:
+        """What `wanted` gives for one company, from its compiled keys, and proven as far as these can be.
+
+        Args:
+            held: its measures in force, by case.
+            keys: from `Inventory.standing_keys`, not empty.
+            now: UNIX seconds (UTC).
+
+        Raises:
+            ProofFailed: a key is not what the structure takes it for.
+        """
+        found: dict[tuple[str, bytes], Element] = {}
+        for one in held:
+            left_ms = int((one.lease_until - now) * 1000)
+            mine = [key for key in keys if key[0] in one.services] if left_ms > 0 else []
+            prove_standing(mine, one.services, self.rules.proven)
+            for _, set_name, key in mine:
+                if (set_name, key) not in found:
+                    found[set_name, key] = Element(set=set_name, key=key, case=one.case, timeout_ms=left_ms)
+        return tuple(found.values())
 
     def append(self, *events: Event) -> bool:
         """Write what the agent itself did. False when the ledger can not take it now; restores are kept as volatile facts."""

@@ -83,6 +83,10 @@ def assert_same_answers(stored: SqliteInventory, memory: MemoryInventory) -> Non
             assert stored.by_billing_id(source, customer) == memory.by_billing_id(source, customer) == company.id
     assert stored.company("nobody") is memory.company("nobody") is None
     assert stored.by_billing_id("stripe-main", "nobody") is memory.by_billing_id("stripe-main", "nobody") is None
+    ids = [company.id for company in companies]
+    assert stored.standing_keys(["nobody", *ids]) == {
+        company_id: list(keys) for company_id, keys in memory.standing_keys(ids).items()
+    }
     assert sorted(map(str, stored.local_networks())) == sorted(map(str, memory.local_networks()))
     assert list(stored.protected_selectors()) == list(memory.protected_selectors())
 
