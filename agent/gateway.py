@@ -212,10 +212,14 @@ class Gateway:
 
     def keep_volatile(self, events: Iterable[Event]) -> None:
         """Let facts count although the ledger could not take them; and let a restart know, which would not."""
+        new = False
         for event in events:
             known = self.volatile.setdefault(event.subject, [])
             if all(other.id != event.id for other in known):
                 known.append(event)
+                new = True
+        if not new:
+            return
         now = self.now()
         companies = {}
         for company, waiting in self.volatile.items():
