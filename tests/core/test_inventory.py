@@ -303,12 +303,12 @@ def test_a_child_brings_back_every_problem(directory: Path, cache: Path) -> None
     assert len(raised.value.problems) == 2
 
 
-def test_a_child_that_dies_is_one_problem(directory: Path, cache: Path) -> None:
+def test_a_cache_that_can_not_be_written_is_one_problem(directory: Path, cache: Path) -> None:
     cache.write_text("a file where the cache should be")
     with pytest.raises(ConfigError) as raised:
         asyncio.run(compile_in_child(directory, cache))
     (problem,) = raised.value.problems
-    assert (problem.code, problem.what) == (Code.NOT_COMPILED, "the process that reads it ended with 1")
+    assert (problem.file, problem.code, problem.what) == (str(cache), Code.NOT_COMPILED, "can not be written: File exists")
 
 
 def test_a_child_that_takes_too_long_is_ended(directory: Path, cache: Path) -> None:
