@@ -81,7 +81,9 @@ def _round(gateway: Gateway, company_id: str) -> str | None:
         if any(event.type != "case.observed" for event in announced):
             return f"{company_id}: " + ", ".join(sorted({event.type for event in announced}))
     enforced = enforce(gateway, company, company_id, judgement, held, now)
-    outcome = [event for one in judgement.judged for event in _outcomes(one, company_id, gateway.now(), now, enforced)]
+    # What another case leaves behind is taken over, which is no repair.
+    alone = all(one.decision.act is not Act.RESTORE for one in judgement.judged)
+    outcome = [event for one in judgement.judged for event in _outcomes(one, company_id, gateway.now(), now, enforced, alone=alone)]
     if outcome:
         _count(gateway, company_id, outcome)
         gateway.append(*outcome)
@@ -212,7 +214,9 @@ def purge(kernel: Kernel, structure: Structure, company_id: str) -> int:
     return gone
 
 
-def _outcomes(one: Judged, company_id: str, after: datetime, decided: datetime, enforced: Enforced) -> Iterator[Event]:
+def _outcomes(
+    one: Judged, company_id: str, after: datetime, decided: datetime, enforced: Enforced, *, alone: bool
+) -> Iterator[Event]:
     case, order = one.case, one.case.order
     if order is None:
         return
@@ -245,7 +249,7 @@ def _outcomes(one: Judged, company_id: str, after: datetime, decided: datetime, 
                 "times": times,
             },
         )
-    elif one.decision.act is Act.KEEP and order.applied_at is not None and case.id not in enforced.renewed:
+    elif one.decision.act is Act.KEEP and order.applied_at is not None and case.id not in enforced.renewed and alone:
         count = sum(element.case == case.id for element in enforced.change.add)
         if count:
             yield agent_event(
