@@ -185,10 +185,12 @@ class Running:
 
     def broken(self, why: str = "") -> DemoFailed:
         """What to say when the gateway does not answer: how it ended, if it did."""
+        with suppress(subprocess.TimeoutExpired):  # its connections are gone a moment before the process is
+            self._process.wait(0.5)
         code = self._process.poll()
         fr = f"la passerelle s'est arrêtée (code {code})" if code is not None else "la passerelle ne répond pas"
         en = f"the gateway ended (code {code})" if code is not None else "the gateway does not answer"
-        return DemoFailed((f"{fr} {why}".strip(), f"{en} {why}".strip()))
+        return DemoFailed((f"{fr} : {why}", f"{en}: {why}") if why else (fr, en))
 
     def last_words(self, lines: int = 12) -> list[str]:
         """The end of the gateway's log."""

@@ -143,14 +143,14 @@ def test_two_at_once_show_the_whole_story_and_leave_nothing_behind() -> None:
     assert "\x1b" not in english.text + french.text
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_interrupted_in_the_middle_it_takes_everything_down(number: signal.Signals, code: int) -> None:
     before = files()
     with demo() as running:
         running.until("Friday 27 March")
         programs = running.programs()
         assert len(running.namespaces()) == 11
-        running.process.send_signal(number)
+        os.killpg(running.process.pid, number)  # as a terminal does: everybody in the foreground hears it
         assert running.end() == code, running.text
         assert running.left_behind(programs) == []
     assert files() == before
@@ -159,7 +159,7 @@ def test_interrupted_in_the_middle_it_takes_everything_down(number: signal.Signa
 def test_a_gateway_that_dies_is_said_and_makes_it_fail() -> None:
     before = files()
     with demo() as running:
-        running.until("Monday 30 March 2026, 08:59:57")
+        running.until("Monday 30 March 2026, 08:59:55")
         programs = running.programs()
         os.kill(running.gateway(), signal.SIGKILL)
         assert running.end() == 1, running.text
@@ -191,3 +191,10 @@ def test_somebody_who_is_not_root_is_told_so() -> None:
     assert done.returncode == 1
     assert done.stderr == "the demonstration makes network namespaces: run it as root (sudo ecluse demo)\n"
     assert done.stdout == ""
+
+
+def test_root_without_the_right_to_make_namespaces_is_told_so() -> None:
+    bounded = ["setpriv", "--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin", ECLUSE, "--lang", "en", "demo"]
+    done = subprocess.run(bounded, check=False, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 1
+    assert "CAP_SYS_ADMIN and CAP_NET_ADMIN are needed" in " ".join(done.stdout.split())
