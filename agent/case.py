@@ -180,7 +180,8 @@ class Case:
 
     `closed` is the cause of the final restore, or "" while the case lives. `order` is the order that no restore has ended yet;
     a case closed by hand has one until the restore is read back. `orders` counts every order ever given, so that the next one
-    has a number of its own. `in_force_since` is when a measure of this case was first applied.
+    has a number of its own. `in_force_since` is when a measure of this case was first applied. `overtaken_by` are the kinds of
+    hold that changed what is due and were lifted since the notice was sent: a broken payment plan takes a new notice.
     """
 
     id: str
@@ -192,6 +193,7 @@ class Case:
     order: Order | None
     orders: int
     in_force_since: datetime | None
+    overtaken_by: tuple[str, ...]
     proposed: bool
     closed: str
 
@@ -240,6 +242,7 @@ def _case(company: str, record: Record, notice: Notice, reminders: tuple[Reminde
         order=_order(record, living[-1]) if living else None,
         orders=len({one.body["order"] for one in given}),
         in_force_since=min((one.at for one in applied), default=None),
+        overtaken_by=tuple(sorted(_overtaken(record, notice))),
         proposed=any(last_end is None or one.at > last_end for one in proposed),
         closed=closed,
     )
@@ -355,6 +358,19 @@ def holds(record: Record) -> Iterator[Hold]:
             effective_from=min(starts),
             fact=said[-1].id,
         )
+
+
+#: Holds by which what is due was agreed or judged anew; the notice they overtake is spent.
+_RENEWING = frozenset({"payment_plan", "insolvency", "court", "grace_period"})
+
+
+def _overtaken(record: Record, notice: Notice) -> Iterator[str]:
+    for key in keys(record, "hold.set"):
+        said = statements(record, "hold.set", key)
+        lifted = statements(record, "hold.lifted", key)
+        # One that stands is told by the holds themselves; of one that was lifted before the notice nothing is left.
+        if lifted and lifted[-1].at > said[-1].at and lifted[-1].at >= notice.first_at:
+            yield from _RENEWING.intersection(str(one.body["kind"]) for one in said)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -189,14 +189,16 @@ def cure_period(f: Facts) -> Outcome:
 
 
 def notice_fresh(f: Facts) -> Outcome:
-    """G-10. The notice is not stale."""
+    """G-10. The notice is not stale. A measure in force is not ended by it; a case that is not in force is not even proposed."""
     if f.cure_ends is None:
         return _unknown("mise en demeure sans effet à ce jour", "the notice has not taken effect")
     ended = min(local_date(f.cure_ends, zone) for zone in f.timezones)
     stale = day_everywhere(ended + timedelta(days=f.policy.notice_max_age_days), f.timezones)
     fr = f"valable jusqu'au {moment_fr(stale, f.timezones[0])}"
     en = f"good until {moment_en(stale, f.timezones[0])}"
-    return Outcome(verdict=Verdict.PASS if f.now < stale else Verdict.FAIL, fr=fr, en=en, until=stale)
+    if f.now < stale:
+        return _pass(fr, en, until=stale)
+    return Outcome(verdict=Verdict.FAIL, fr=fr, en=en, kind=Kind.STANDING if f.case.order is None else None)
 
 
 def order_of_facts(f: Facts) -> Outcome:
@@ -218,6 +220,12 @@ def order_of_facts(f: Facts) -> Outcome:
     late = [reminder.id for reminder in recalled if reminder.sent_at >= notice.first_at]
     if late:
         return _fail(f"relances postérieures : {names(late)}", f"reminders after the notice: {names(late)}", notice.facts)
+    if f.case.overtaken_by:
+        return _fail(
+            f"mise en demeure dépassée par : {names(f.case.overtaken_by)}",
+            f"the notice was overtaken by: {names(f.case.overtaken_by)}",
+            notice.facts,
+        )
     place = f.timezones[0]
     if notice.effective_at is not None and notice.effective_at < notice.dispatched_at:
         return _fail("réception antérieure à l'envoi", "received before it was sent", notice.facts)

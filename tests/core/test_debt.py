@@ -154,7 +154,8 @@ def test_money_that_came_back_after_a_notice_still_counts_for_that_notice() -> N
     story = TWO.paid("1000.00", "2026-03-12 10:00").returned("2026-04-20 10:00")
     assert owed(story) == {"F1": "1000.00", "F2": "600.00"}
     assert owed(story, since="2026-03-09 11:00") == {"F1": "0.00", "F2": "600.00"}
-    assert owed(story, since="2026-04-21 11:00") == {"F1": "1000.00", "F2": "600.00"}
+    for noticed in ("2026-04-20 10:00", "2026-04-21 11:00"):
+        assert owed(story, since=noticed) == {"F1": "1000.00", "F2": "600.00"}
 
 
 # --- disputes -----------------------------------------------------------------------------------------------------

@@ -109,7 +109,13 @@ ROWS: tuple[Row, ...] = (
         next_=timedelta(seconds=10),
     ),
     row("too many today: wait", Act.PROPOSE, ripe(), "G-24", today=5, next_=POLL),
-    row("the notice is stale: wait for nothing", Act.PROPOSE, ripe(), "G-10", now="2026-06-29 10:00", next_=POLL),
+    row("the notice is stale: it is not even proposed", Act.NOTHING, ripe(), "G-10", now="2026-06-29 10:00"),
+    row(
+        "a payment plan was broken: no silent suspension",
+        Act.NOTHING,
+        ripe().hold("payment_plan", "2026-03-12 10:00").lifted("2026-03-25 10:00"),
+        "G-11",
+    ),
     row("paused: propose, suspend nothing", Act.PROPOSE, ripe(), "paused", paused=True, next_=POLL),
     row("paused and proposed: nothing", Act.NOTHING, ripe().proposed("2026-03-27 00:00"), "paused", paused=True, next_=POLL),
     # --- ordered, not applied
