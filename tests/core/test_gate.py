@@ -226,6 +226,13 @@ ROWS: tuple[Row, ...] = (
     row("G-06", "on the due date", FAIL, after("2026-01-31", "2026-02-19", "2026-03-02"), says="relances valables : 2"),
     row("G-06", "the day after the due date", PASS, after("2026-02-01", "2026-02-19", "2026-03-02")),
     row("G-06", "the third after the notice", FAIL, after("2026-02-09", "2026-02-19", "2026-03-10"), says="relances valables : 2"),
+    row(
+        "G-06",
+        "the third in the same instant as the notice",
+        FAIL,
+        after("2026-02-09", "2026-02-19", "2026-03-09 11:00"),
+        says="relances valables : 2",
+    ),
     row("G-06", "the third is not recalled by the notice", FAIL, noticed(reminders=["R1", "R2"]), says="relances valables : 2"),
     row(
         "G-06",
