@@ -14,20 +14,17 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
 
-from agent.case import EMPTY_RECORD, Record, fold, host_facts
 from agent.event import HOST, TYPES, instant, parse_body
-from agent.gate import World
-from agent.judge import judge
 from agent.ledger.sqlite import Ledger
-from agent.model import Mode
 from agent.policy import MemoryInventory, load
-from agent.ruleset import members
+from tests.core.truth import truth
 from tests.process.conftest import a_running_house
-from tests.process.house import MONDAY, Answer, House, firms, history, until
+from tests.process.house import Answer, House, firms, history, until
 
 pytestmark = pytest.mark.kernel
 
@@ -235,33 +232,7 @@ def check(house: House, billers: list[Biller]) -> None:
 def expected(house: House) -> dict[str, dict[tuple[str, ...], str]]:
     """What should be in the kernel, computed from nothing but the ledger's events and the files."""
     inventory = MemoryInventory(load({path.name: path.read_text() for path in house.policies.iterdir()}))
-    records: dict[str, Record] = {}
-    for event in house.events():
-        records[event.subject] = fold(records.get(event.subject, EMPTY_RECORD), event)
-    host = host_facts(records.get(HOST, EMPTY_RECORD))
-    world = World(ceiling=Mode.AUTO, feeds=host.heartbeats, standing=host.standing)
-    now = house.now()
     found: dict[str, dict[tuple[str, ...], str]] = {}
-    for company in inventory.companies():
-        judgement = judge(
-            company_id=company.id,
-            record=records.get(company.id, EMPTY_RECORD),
-            company=company,
-            services=inventory.services,
-            policy=inventory.policies[company.policy],
-            world=world,
-            restore_all=False,
-            leases={},
-            now=now,
-        )
-        for one in sorted(judgement.in_force(), key=lambda one: one.case.id):
-            services = one.case.order.services if one.case.order else one.case.notice.services
-            for element in members(company, services, one.case.id, 60_000, inventory.services, MONDAY.date()):
-                found.setdefault(element.set, {}).setdefault((_address(element.key),), element.case)
+    for (name, key), case in truth(house.events(), inventory, house.now()).items():
+        found.setdefault(name, {})[str(ip_address(key)),] = case
     return found
-
-
-def _address(key: bytes) -> str:
-    from ipaddress import ip_address
-
-    return str(ip_address(key))
