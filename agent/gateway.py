@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from agent import __version__, stopfile
-from agent.calendar import day_start, local_date
+from agent.calendar import day_start, local_date, public_holidays
 from agent.case import EMPTY_RECORD, Record, fold, host_facts
 from agent.errors import LedgerCorrupt, LedgerUnwritable
 from agent.event import HOST, Event
@@ -49,6 +49,9 @@ class InForceRules:
     @classmethod
     def compile(cls, inventory: Inventory, now: datetime) -> "InForceRules":
         """Compile and prove; raises ProofFailed for a ruleset that could hit what is protected."""
+        for policy in inventory.policies.values():  # computed once here, not while the first notice's sender waits
+            for year in (now.year, now.year + 1):
+                public_holidays(policy.holidays, year)
         compiled = structure(inventory.services, inventory.shapes)
         proven = prove(compiled, inventory.protected_selectors(), inventory.local_networks(), inventory.services)
         return cls(inventory=inventory, structure=compiled, proven=proven, loaded_at=now)
