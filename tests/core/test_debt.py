@@ -137,6 +137,7 @@ def test_a_payment_in_another_currency_takes_what_it_touches_out_of_the_debt(all
 def test_money_left_over_in_a_currency_that_has_invoices_of_its_own_is_a_doubt_all_the_same() -> None:
     story = TWO.invoice("F3", "100.00", currency="USD").paid("5000.00", "2026-03-01 10:00", currency="USD")
     assert owed(story) == {"F1": "doubt", "F2": "doubt", "F3": "0.00"}
+    assert owed(TWO.paid("0.01", "2026-03-01 10:00", currency="USD")) == {"F1": "doubt", "F2": "doubt"}
     assert owed(TWO.invoice("F3", "100.00", currency="USD").paid("90.00", "2026-03-01 10:00", currency="USD"))["F1"] == "1000.00"
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from agent.decide import POLL, Act, Decision
 from agent.model import Mode, Window
 from tests.core.histories import circumstances, examples, nows, stories
-from tests.core.stories import ANNEX, APPROVE, POLICY, UNBUILT, Story, Walk, at, judgement_of, ripe, standing, suspended, wanted
+from tests.core.stories import ANNEX, APPROVE, POLICY, UNBUILT, ZA, Story, Walk, at, judgement_of, ripe, standing, suspended, wanted
 
 NOW = "2026-03-31 10:00"
 LEASE = timedelta(minutes=POLICY.lease_minutes)
@@ -73,6 +73,16 @@ ROWS: tuple[Row, ...] = (
     ),
     row("paid: nothing but a new fact changes anything", Act.NOTHING, PAID, "G-04"),
     row("the letter is lost: likewise", Act.NOTHING, ripe().letter("undeliverable", "2026-03-12 10:00"), "G-07"),
+    row(
+        "two blocks: look again when the last of them may go",
+        Act.NOTHING,
+        ripe(),
+        "G-09",
+        now="2026-03-26 10:00",
+        company=replace(ZA, subscriptions=tuple(replace(one, paid_through=date(2026, 3, 27)) for one in ZA.subscriptions)),
+        next_=timedelta(hours=38),
+    ),
+    row("two blocks, of which one never goes", Act.NOTHING, ripe().dispute("2026-03-12 10:00"), "G-09", now="2026-03-26 10:00"),
     row("a hold", Act.NOTHING, ripe().hold("manual", "2026-03-12 10:00"), "G-13"),
     row("a silent feed: look again in a minute", Act.NOTHING, ripe(), "G-22", next_=POLL, **SILENT),
     row("nobody knows the company", Act.NOTHING, ripe(), "G-01", company=None, policy=None),
