@@ -318,7 +318,8 @@ class Queue:
     def step(self, gateway: Gateway, *, limit: int = 64) -> Iterator[Done]:
         """Settle companies that are due, those with a measure in force first; one at a time, so that the caller can breathe.
 
-        A failure of one company does not stop the others; it is tried again with back-off.
+        A failure of one company does not stop the others; it is tried again with back-off. May be left after any company: what
+        is due is asked for anew by the next step.
         """
         now = time.monotonic()
         due = gateway.ledger.due(gateway.now().timestamp(), gateway.basis, limit + len(self._again))
@@ -328,14 +329,15 @@ class Queue:
             if waits is not None and now < waits[0]:
                 continue
             try:
-                yield settle(gateway, company_id)
+                done = settle(gateway, company_id)
             except Exception as error:  # noqa: BLE001 - whatever goes wrong for one company must not delay another's restore
                 self._failed(gateway, company_id, error)
-            else:
-                self._again.pop(company_id, None)
-                gateway.failures.pop(company_id, None)
-                if not gateway.ledger_good:  # its schedule could not be written, so it stays due: let the others have a turn
-                    self._again[company_id] = (now + MAX_RETRY.total_seconds(), MAX_RETRY)
+                continue
+            self._again.pop(company_id, None)
+            gateway.failures.pop(company_id, None)
+            if not gateway.ledger_good:  # its schedule could not be written, so it stays due: let the others have a turn
+                self._again[company_id] = (now + MAX_RETRY.total_seconds(), MAX_RETRY)
+            yield done
 
     def _failed(self, gateway: Gateway, company_id: str, error: Exception) -> None:
         kind = failure_kind(error)
