@@ -77,7 +77,7 @@ def test_a_company_that_is_gone_from_the_inventory_is_restored(house):
     house.inventory(house.companies[1:])
     assert house.ask("reload")["exit"] == 0
     until(lambda: house.cut() == {"c001"}, 2, what="it is restored")
-    assert house.events("measure.restored", "c000")
+    until(lambda: house.events("measure.restored", "c000"), 2, what="the restore is recorded, after it was read back")
 
 
 def test_a_service_that_becomes_a_dependency_is_restored_at_once(house):
@@ -85,6 +85,7 @@ def test_a_service_that_becomes_a_dependency_is_restored_at_once(house):
     (house.policies / "services.yaml").write_text(SERVICES.replace("vpn:\n    class: A", "vpn:\n    class: D"))
     assert house.ask("reload")["exit"] == 0
     until(lambda: house.cut() == set(), 2, what="nothing of the kind is refused any more")
+    until(lambda: len(house.events("measure.restored")) == 2, 2, what="both restores are recorded")
     assert {event.subject for event in house.events("measure.restored")} == {"c000", "c001"}
     assert "vpn4_24" not in house.nft("list", "table", "inet", "ecluse")
 
