@@ -93,11 +93,11 @@ def repair(gateway: Gateway, cause: str) -> Breath:
     return audited
 
 
-def load(gateway: Gateway) -> Generator[None, None, int]:
-    """Fill empty sets with every measure in force whose decision still stands, one large transaction per page."""
+def load(gateway: Gateway, *, page: int = LOAD_PAGE) -> Generator[None, None, int]:
+    """Fill empty sets with every measure in force whose decision still stands, one large transaction per page of measures."""
     loaded = 0
-    for page in _every(gateway, LOAD_PAGE):
-        batch = tuple(chain.from_iterable(page))
+    for companies in _every(gateway, page):
+        batch = tuple(chain.from_iterable(companies))
         if batch:
             gateway.kernel.apply(Change(add=batch))
             loaded += len(batch)

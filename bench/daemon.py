@@ -34,11 +34,11 @@ from agent.ruleset import set_name
 from bench.town import ADDRESSES, DEBT, INTERFACE, SERVICES, SOURCE, VPN_PORT, Town, address, company_id, town
 
 COMPANIES = 100_000
-PAYMENTS = 400
+PAYMENTS = 600
 #: No wait is longer; a daemon that needs more has failed.
 PATIENCE_S = 120.0
 _PROBE_S = 0.0001
-_PAUSE_S = 0.02
+_PAUSE_S = 0.1
 _SECRET = bytes(range(32))
 _GATEWAY = "172.31.255.1"
 _PORT = 8440
@@ -273,8 +273,7 @@ def _measure(host: Host, lab: Laboratory, companies: int, payments: int) -> dict
         "payment_to_answer_ms_p50": statistics.median(answers),
         "payment_to_answer_ms_p99": percentile(answers, 99),
         "payments": payments,
-        "start_100k_s": max(fresh, again),
-        "start_empty_kernel_100k_s": fresh,
+        "start_100k_s": fresh,
         "start_rules_present_100k_s": again,
         "enforcer_rss_mb_100k": max(peak, memory_mb(enforce, "VmHWM")),
         "enforcer_rss_now_mb_100k": memory_mb(enforce),

@@ -184,13 +184,14 @@ def life(now: datetime) -> tuple[Event, ...]:
             at -= timedelta(hours=1)
         with Ledger.open(place / "ledger.db") as ledger:
             ledger.append([*_history(at), *_standing(policy.digest, at), heartbeat(at)])
-            done = settle(_gateway(ledger, place, at), company_id(0))
+            done = settle(gateway(ledger, place, at), company_id(0))
             if not ledger.measures_of(company_id(0)):
                 raise AssertionError(f"the example was not suspended: {done.sentence}")
             return tuple(row.event for row in ledger.events(company_id(0)))
 
 
-def _gateway(ledger: Ledger, state: Path, at: datetime) -> Gateway:
+def gateway(ledger: Ledger, state: Path, at: datetime) -> Gateway:
+    """The enforcing side over a town's ledger and the inventory compiled beside it, at a standing time, with a kernel in memory."""
     (compiled,) = state.glob("inventory-*.db")
     return Gateway(
         ledger=ledger,
@@ -286,7 +287,7 @@ def _date_leases(made: Town, now: datetime) -> Town:
     chance = random.Random(1)
     with Ledger.open(made.state / "ledger.db") as ledger:
         ledger.append([heartbeat(now)])
-        basis = _gateway(ledger, made.state, now).basis
+        basis = gateway(ledger, made.state, now).basis
         seq = ledger.head()[0]
         for start in range(0, made.companies, _BATCH * 10):
             numbers = range(start, min(start + _BATCH * 10, made.companies))
