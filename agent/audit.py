@@ -19,11 +19,12 @@ from agent.errors import EcluseError, ProofFailed
 from agent.event import HOST, instant
 from agent.gateway import Gateway, agent_event, log
 from agent.ledger import InForce
-from agent.model import StandingKey
+from agent.model import Inventory, StandingKey
 from agent.plan import SLACK_MS
 from agent.proof import prove_members
 from agent.reconcile import settle
 from agent.rules import Change, Element, Key
+from agent.ruleset import candidates
 
 #: Measures per transaction of a bulk load.
 LOAD_PAGE = 500
@@ -91,6 +92,26 @@ def repair(gateway: Gateway, cause: str) -> Breath:
     gateway.metrics.repaired(kind)
     _record(gateway, kind, f"our table was {words[kind]} by {cause}", audited.wanted)
     return audited
+
+
+def leave(gateway: Gateway, before: Inventory) -> Iterator[None]:
+    """After a reload: take the elements away that stand where their company is not connected any more.
+
+    They go before anything else, because somebody else may be connected there now.
+
+    Args:
+        gateway: with the new inventory in force.
+        before: the inventory that was in force until now.
+    """
+    names = {members.name for members in gateway.rules.structure.sets}
+    for company_id, _ in groupby(gateway.ledger.in_force(), key=lambda one: one.company):
+        was, now = before.company(company_id), gateway.rules.inventory.company(company_id)
+        if was is not None and was != now:
+            kept = set(candidates(now, gateway.rules.inventory.services)) if now is not None else set()
+            gone = tuple(key for key in candidates(was, before.services) if key not in kept and key.set in names)
+            if gone:
+                gateway.kernel.apply(Change(delete=gone))
+        yield
 
 
 def load(gateway: Gateway, *, page: int = LOAD_PAGE) -> Generator[None, None, int]:

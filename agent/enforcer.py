@@ -27,6 +27,7 @@ from agent.gateway import Gateway, InForceRules, agent_event, log
 from agent.inventory import compile_in_child, keep_in_force, open_inventory
 from agent.kernel.watch import Watch
 from agent.metrics import exposition
+from agent.model import Inventory
 from agent.reconcile import Queue, failure_kind
 from agent.rules import Change
 
@@ -354,16 +355,23 @@ class Enforcer:
         rules = InForceRules.compile(open_inventory(compiled), self.gateway.now())
         configs = load_sources(self.config.sources)
         sources = billing_sources(configs)
+        before = self.gateway.rules.inventory
         if not self._away:
             self.gateway.kernel.apply(Change(structure=rules.structure))
         self.gateway.rules, self.source_configs, self.sources, self.policy_problems = rules, configs, sources, ()
         self.gateway.feeds = operate.feeds(sources)
         self.gateway.metrics.know(sources)
+        if not self._away:
+            await self._guarded(lambda: self._leave(before))
         keep_in_force(compiled)
         self.loaded()
         self._touched = "reload"
         self.wake.set()
         return ()
+
+    async def _leave(self, before: Inventory) -> None:
+        for _ in audit.leave(self.gateway, before):
+            await asyncio.sleep(0)
 
     def reject(self, problems: tuple[str, ...]) -> None:
         """Say that the policies on disk are refused and that the former ones stay in force."""

@@ -165,6 +165,7 @@ ROOMS: Mapping[str, Room] = {
             "ledger": "what should be in force",
             "proof": "every member is proven before it is loaded",
             "plan": "how much longer than wanted a lease may run",
+            "ruleset": "where a company was connected before a reload",
         },
     ),
     "look": Room(
