@@ -253,6 +253,7 @@ class Enforcer:
             await self._audit(lambda gateway: audit.repair(gateway, cause))
         elif time.monotonic() - self._audited_at > max(AUDIT_SECONDS, AUDIT_SHARE * self._audit_took):
             await self._audit(lambda gateway: audit.repair(gateway, "somebody unseen"))
+        self.gateway.ledger.tidy()
         seq, _ = self.gateway.ledger.head()
         self.gateway.metrics.ledger(sequence=seq, writable=self.gateway.ledger_good)
         measures = self.gateway.ledger.counts().measures

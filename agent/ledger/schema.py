@@ -24,6 +24,7 @@ _CACHE_KB = 16_000  # the indexes of 100 000 companies
 SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
 
 _WAL_LIMIT = 64 * 2**20  # a log that once grew large gives its room back
+_WAL_PAGES = 8_000  # SQLite moves the log into the file within a commit; long before, `tidy` does it where nobody waits
 
 _SCHEMA = """
 CREATE TABLE events (
@@ -177,6 +178,7 @@ def _prepare(db: sqlite3.Connection, path: Path, *, read_only: bool) -> None:
         raise LedgerUnwritable(f"{path}: this file system can not hold a write-ahead log. Use a local disk.")
     db.execute("PRAGMA synchronous = FULL")
     db.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT}")
+    db.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
     if new:
         _create(db)
 

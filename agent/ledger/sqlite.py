@@ -30,6 +30,9 @@ from agent.ledger.schema import SQLITE_ERRORS, connect, own
 
 _PAGE = 500
 
+#: Commits after which the write-ahead log is worth moving; one writes about ten pages.
+_TIDY_COMMITS = 64
+
 # `*` is the column order of the schema, which belongs to this room.
 _EVENTS = "SELECT * FROM events WHERE seq > :after ORDER BY seq LIMIT :limit"
 _EVENTS_ABOUT = "SELECT * FROM events WHERE subject = :subject AND seq > :after ORDER BY seq LIMIT :limit"
@@ -59,6 +62,7 @@ class Ledger:
         self._path = path
         self._lock = lock
         self._mutex = threading.RLock()
+        self._commits = 0
 
     @classmethod
     def open(cls, path: Path, *, read_only: bool = False) -> Self:
@@ -325,6 +329,20 @@ class Ledger:
             values = dict(self._db.execute("SELECT name, value FROM meta"))
             return Counts(events=self._head()[0], companies=values["companies"], measures=values["measures"])
 
+    def tidy(self) -> bool:
+        """Move what was committed from the write-ahead log into the file, if it is time to. Some milliseconds: for a quiet moment.
+
+        Returns:
+            whether it was time. What can not be moved now (a reader, a full disk) stays in the log, where it is as safe.
+        """
+        with self._mutex:
+            if self._commits < _TIDY_COMMITS:
+                return False
+            self._commits = 0
+            with suppress(sqlite3.Error):
+                self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            return True
+
     def writable(self) -> bool:
         """Whether a commit works right now; found out by making a small one."""
         try:
@@ -345,6 +363,7 @@ class Ledger:
                 self._db.execute("BEGIN IMMEDIATE")
                 yield
                 self._db.execute("COMMIT")
+                self._commits += 1
             except SQLITE_ERRORS as error:
                 raise LedgerUnwritable(f"{self._path}: {error}. Nothing was kept; see to the disk, then try again.") from error
             finally:

@@ -566,6 +566,18 @@ def test_no_question_about_who_is_due_reads_a_whole_table(path: Path, ledger: Le
     db.close()
 
 
+def test_the_log_is_moved_into_the_file_when_told_to_and_loses_nothing(path: Path, ledger: Ledger) -> None:
+    assert not ledger.tidy()
+    for number in range(70):
+        ledger.append([payment(number)])
+    before = path.stat().st_size
+    assert ledger.tidy()
+    assert path.stat().st_size > before
+    assert not ledger.tidy()
+    with Ledger.open(path, read_only=True) as reader:
+        assert reader.verify() == ledger.verify() == 70
+
+
 # --- opening ------------------------------------------------------------------------------------------------------
 
 
