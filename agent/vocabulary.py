@@ -106,6 +106,8 @@ def _agent(name: str, key: str, about: str, required: Fields, optional: Fields |
     return EventType(name=name, origin=Origin.AGENT, key=key, required=required, optional=optional or {}, about=about)
 
 
+_INSTALMENT = obj(required={"due_on": day, "amount": money}, optional={})
+_ROLE: Fields = {**_BY, "role": text}
 _ANNOUNCES = obj(
     required={"services": list_of(identifier), "earliest_on": day},
     optional={"stage": count, "kept": list_of(identifier)},
@@ -200,7 +202,116 @@ TYPES: Mapping[str, EventType] = _types(
         {"reason": text, "effective_from": moment, "review_on": day},
     ),
     _billing("hold.lifted", "hold", "The hold is gone.", {"hold": identifier}, {"reason": text}),
-    _billing("heartbeat", "", "The billing feed is alive and complete up to `occurred_at`.", {}),
+    _billing(
+        "heartbeat",
+        "",
+        "The billing feed is alive and complete up to `occurred_at`.",
+        {},
+        {"open_invoices": count},
+    ),
+    _billing(
+        "warning.sent",
+        "warning",
+        "The last warning before the measure went out.",
+        {"warning": identifier, "notice": identifier},
+        {"channel": text},
+    ),
+    _billing("warning.bounced", "warning", "The last warning came back.", {"warning": identifier}),
+    _billing(
+        "contact.unreachable",
+        "contact",
+        "Nobody can be reached at the customer's contact.",
+        {"contact": identifier},
+    ),
+    _billing("contact.reachable", "contact", "The contact can be reached again.", {"contact": identifier}),
+    _billing(
+        "insolvency.checked",
+        "",
+        "The register of insolvency proceedings was looked at: for one customer, or for all when none is named.",
+        {},
+        {"register": text},
+    ),
+    _billing(
+        "insolvency.opened",
+        "proceedings",
+        "A court opened insolvency proceedings; it counts from 00:00 of the day of the judgment, whenever it is learnt.",
+        {"proceedings": identifier, "kind": one_of("sauvegarde", "redressement", "liquidation"), "judgment_on": day},
+        {"officeholder": text, "published": text},
+    ),
+    _billing("insolvency.closed", "proceedings", "The proceedings are over.", {"proceedings": identifier}),
+    _billing(
+        "court.order",
+        "decision",
+        "A court ordered to restore: at once, or once a sum was paid.",
+        {"decision": identifier, "effect": one_of("restore", "restore_if_paid")},
+        {"amount": money, "currency": currency, "penalty": text},
+    ),
+    _billing(
+        "grace_period.granted",
+        "grace",
+        "A judge deferred the debt (C. civ. 1343-5).",
+        {"grace": identifier, "until": day},
+    ),
+    _billing(
+        "plan.agreed",
+        "plan",
+        "A payment plan was agreed; the debt is not due while it is kept.",
+        {"plan": identifier, "invoices": list_of(identifier)},
+        {"instalments": list_of(_INSTALMENT)},
+    ),
+    _billing("plan.broken", "plan", "The payment plan was not kept; cutting takes a new formal notice.", {"plan": identifier}),
+    _billing("plan.ended", "plan", "The payment plan was kept to its end.", {"plan": identifier}),
+    _billing(
+        "switching.requested",
+        "request",
+        "The customer asked to switch provider or to get its data back; the services concerned stay on.",
+        {"request": identifier},
+        {"services": list_of(identifier)},
+    ),
+    _billing("switching.ended", "request", "Switching or retrieval is finished.", {"request": identifier}),
+    _billing(
+        "debtor.replaced",
+        "deed",
+        "The debt or the company passed to another legal entity: open cases end, a new notice is needed.",
+        {"deed": identifier},
+        {"successor": text},
+    ),
+    _billing(
+        "scope.changed",
+        "change",
+        "Price or scope of services changed since the last paid period; a person must look.",
+        {"change": identifier},
+        {"services": list_of(identifier), "reason": text},
+    ),
+    _billing(
+        "safety.reported",
+        "report",
+        "The customer reports a danger (an alarm that does not get through): restored at once.",
+        {"report": identifier},
+        {"what": text},
+    ),
+    _billing("safety.resolved", "report", "The danger is over.", {"report": identifier}, {"reason": text}),
+    _billing(
+        "preflight.done",
+        "",
+        "Local applications and dependencies of a customer were probed before a measure.",
+        {"result": one_of("green", "red"), "baseline_hours": count, "local_matches": count},
+        {"applications": list_of(identifier)},
+    ),
+    _billing(
+        "local.regressed",
+        "regression",
+        "A local application that answered before a measure does not answer any more.",
+        {"regression": identifier, "application": identifier},
+    ),
+    _billing("local.recovered", "regression", "The local application answers again.", {"regression": identifier}),
+    _billing(
+        "clock.checked",
+        "",
+        "The state of the gateway's clock; `stepped` when it jumped lately.",
+        {"synchronised": boolean, "offset_ms": count},
+        {"stepped": boolean},
+    ),
     _operator(
         "approval.given",
         "",
@@ -221,6 +332,35 @@ TYPES: Mapping[str, EventType] = _types(
         "All standing approvals of a policy given so far are void.",
         {"policy": identifier, **_BY},
     ),
+    _operator(
+        "override.given",
+        "",
+        "A named person lets one check of one case pass, with a reason, until a date.",
+        {**_CASE, "check": identifier, **_ROLE, "expires_at": moment},
+    ),
+    _operator(
+        "override.revoked", "", "Overrides of one check of one case given so far are void.", {**_CASE, "check": identifier, **_BY}
+    ),
+    _operator(
+        "stage.waived",
+        "",
+        "A named person says why gentler stages were not tried in one case.",
+        {**_CASE, "stages": list_of(count), **_ROLE},
+    ),
+    _operator("scope.reviewed", "change", "A named person looked at a change of scope.", {"change": identifier, **_ROLE}),
+    _operator(
+        "court.lifted",
+        "",
+        "A named person states, with a document, that a court order ended.",
+        {"decision": identifier, "document": text, **_ROLE},
+    ),
+    _operator(
+        "case.voided",
+        "",
+        "A case rests on an error: restored first of all, kept on record as erroneous.",
+        {**_CASE, "cause": text, **_BY},
+    ),
+    _operator("breaker.released", "", "A named person closes the breaker again.", _ROLE),
     _operator("restore.ordered", "", "A person restores a company by hand.", _BY, {"remote": boolean}),
     _operator(
         "pause.set",
@@ -241,6 +381,13 @@ TYPES: Mapping[str, EventType] = _types(
         "In observe mode: what would have been suspended.",
         {**_CASE, "services": list_of(identifier), "gate": anything},
     ),
+    _agent(
+        "policy.pinned",
+        "notice",
+        "The policy and the classes in force when a notice was first seen; both they and the current ones must pass.",
+        {"notice": identifier, "policy": anything, "classes": anything},
+    ),
+    _agent("breaker.opened", "", "New suspensions are held until a named person releases the breaker.", {"cause": text}),
     _agent(
         "order.suspend",
         "order",
