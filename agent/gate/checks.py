@@ -122,8 +122,8 @@ def reminders_sent(f: Facts) -> Outcome:
     used = {invoice.id: valid_reminders(invoice, f.case, f.policy, f.timezones) for invoice in shown}
     most = max(used, key=lambda name: len(used[name]), default=None)
     best = used[most] if most is not None else ()
-    fr = f"{len(best)} relances valables sur {needed} demandées, à {apart} jours d'intervalle au moins"
-    en = f"{len(best)} valid reminders of {needed} required, at least {apart} days apart"
+    fr = f"relances valables : {len(best)} sur {needed} demandées, à {apart} jours d'intervalle au moins"
+    en = f"valid reminders: {len(best)} of {needed} required, at least {apart} days apart"
     if len(best) < needed:
         return _fail(fr, en, tuple(one.id for one in best), f.ripens)
     short = [name for name, found in used.items() if len(found) < needed]

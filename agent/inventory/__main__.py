@@ -9,13 +9,15 @@ Rules of this room:
 import json
 import os
 import resource
+import sqlite3
 import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from agent.errors import ConfigError
+from agent.errors import ConfigError, Problem
 from agent.inventory.compiling import compile_directory
+from agent.policy import Code
 
 #: Address space of the child, in bytes. 100 000 companies with two attachments each need about 200 MB.
 _MEMORY: Final = 2 * 1024**3
@@ -30,6 +32,12 @@ def main(arguments: list[str]) -> int:
         answer: dict[str, Any] = {"path": str(compile_directory(Path(directory), Path(cache)))}
     except ConfigError as error:
         answer = {"problems": [asdict(problem) for problem in error.problems]}
+    except (OSError, sqlite3.Error) as error:  # of the files themselves every fault is a problem already
+        what = error.strerror if isinstance(error, OSError) else str(error)
+        mend = "Give the directory to the enforcer's user, and see that the disk has room."
+        answer = {
+            "problems": [asdict(Problem(file=cache, line=0, what=f"can not be written: {what}", mend=mend, code=Code.NOT_COMPILED))]
+        }
     sys.stdout.write(json.dumps(answer))
     return 0 if "path" in answer else 2
 

@@ -372,40 +372,50 @@ def suspended(story: Story | None = None) -> Story:
 class Walk:
     """A daemon without kernel and ledger: it looks when something is said and when it was told to look, and does what is decided.
 
-    Feeds report all the time. `looks` is everything it saw; `lines` what it did, for people.
+    Feeds report all the time. `lines` is what it did, and why; `leases` what is in force.
     """
 
     story: Story
     circumstances: Mapping[str, Any] = field(default_factory=dict)
+    record: Record = field(default_factory=dict)
     leases: dict[str, datetime] = field(default_factory=dict)
-    looks: list[tuple[datetime, Judgement]] = field(default_factory=list)
     lines: list[tuple[datetime, str, Judged]] = field(default_factory=list)
+    waiting: list[Event] = field(init=False)
+    look_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        self.waiting = sorted(self.story.events, key=lambda event: (event.received_at, event.id))
+        self.story = replace(self.story, events=())
 
     def through(self, end: str | datetime, *, most: int = 5000) -> "Walk":
-        """Walk from the first fact to `end`."""
+        """Walk on, up to and with `end`."""
         until = at(end) if isinstance(end, str) else end
-        waiting = sorted(self.story.events, key=lambda event: (event.received_at, event.id))
-        known: list[Event] = []
-        now = waiting[0].received_at
         for _ in range(most):
-            while waiting and waiting[0].received_at <= now:
-                known.append(waiting.pop(0))
-            self.story = replace(self.story, events=tuple(known))
-            judgement = self._settle(now)
-            known = list(self.story.events)
-            times = [waiting[0].received_at] if waiting else []
-            times += [judgement.next_at] if judgement.next_at else []
-            if not times or min(times) > until:
+            facts = [event.received_at for event in self.waiting[:1]]
+            looks = [self.look_at] if self.look_at else []
+            now = min([*facts, *looks], default=None)
+            if now is None or now > until:
                 return self
-            # Whoever waits for persons is looked at every minute; every quarter of an hour is enough for a walk.
-            now = min(times) if self.leases or (waiting and min(times) == times[0]) else _quarter(min(times))
-            now = min([now, *times[:1]]) if waiting else now
-        raise AssertionError(f"still walking after {most} looks, at {now}")
+            while self.waiting and self.waiting[0].received_at <= now:
+                self._tell(replace(self.story, events=(*self.story.events, self.waiting.pop(0))))
+            self.look_at = self._settle(now).next_at
+            if self.look_at and not self.leases:  # who waits for persons is looked at every minute; a walk does it less often
+                self.look_at = _quarter(self.look_at)
+        raise AssertionError(f"still walking after {most} looks, at {self.look_at}")
+
+    def now(self, when: str | datetime) -> Judgement:
+        """The company as it stands at `when`, nothing done."""
+        moment = at(when) if isinstance(when, str) else when
+        return judgement_of(self.record, moment, company_id=self.story.company, leases=self.leases, **self.circumstances)
+
+    def _tell(self, story: Story) -> None:
+        for event in story.events[len(self.story.events) :]:
+            self.record = fold(self.record, event)
+        self.story = story
 
     def _settle(self, now: datetime) -> Judgement:
         for _ in range(4):
-            judgement = self.story.judged(now, leases=self.leases, **self.circumstances)
-            self.looks.append((now, judgement))
+            judgement = self.now(now)
             before = self.story
             for one in judgement.judged:
                 self._do(one, now)
@@ -414,23 +424,21 @@ class Walk:
         raise AssertionError(f"does not settle at {now}")
 
     def _do(self, one: Judged, now: datetime) -> None:
-        act, case, number = one.decision.act, one.case, one.case.orders + 1
-        when = now.isoformat()
+        act, case, order, when = one.decision.act, one.case, one.case.order, now.isoformat()
         notice = case.notice.id
         if act is Act.PROPOSE:
-            self.story = self.story.proposed(when, notice)
+            self._tell(self.story.proposed(when, notice))
         elif act is Act.SUSPEND:
-            self.story = self.story.ordered(when, number, notice, services=list(case.notice.services), mode=one.gate.mode.value)
-        elif act is Act.RESTORE and case.order is not None:
-            self.story = self.story.restored(when, case.orders, notice, cause=one.decision.cause, final=one.decision.final)
+            services = list(case.notice.services)
+            self._tell(self.story.ordered(when, case.orders + 1, notice, services=services, mode=one.gate.mode.value))
+        elif act is Act.RESTORE and order is not None:
+            self._tell(self.story.restored(when, case.orders, notice, cause=one.decision.cause, final=one.decision.final))
             self.leases.pop(case.id, None)
-        elif act is Act.KEEP and case.order is not None and one.decision.lease_until is not None:
-            fresh = case.order.applied_at is None
-            if fresh:
-                self.story = self.story.applied(when, case.orders, notice)
+        elif act is Act.KEEP and order is not None and one.decision.lease_until is not None:
             self.leases[case.id] = one.decision.lease_until
-            if not fresh:
+            if order.applied_at is not None:
                 return
+            self._tell(self.story.applied(when, case.orders, notice))
         else:
             return
         self.lines.append((now, act.value, one))
