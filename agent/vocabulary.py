@@ -112,7 +112,9 @@ _ANNOUNCES = obj(
     required={"services": list_of(identifier), "earliest_on": day},
     optional={"stage": count, "kept": list_of(identifier)},
 )
-_STATES = list_of(one_of("sums", "deadline", "consequences", "kept", "how_to_pay", "how_to_dispute", "contact", "restore"))
+_STATES = list_of(
+    one_of("sums", "deadline", "consequences", "kept", "how_to_pay", "how_to_dispute", "contact", "restore", "reopen")
+)
 
 TYPES: Mapping[str, EventType] = _types(
     _billing("invoice.issued", "invoice", "An invoice exists: sums, due date, the services it is for.", _INVOICE, _INVOICE_MORE),
@@ -149,7 +151,7 @@ TYPES: Mapping[str, EventType] = _types(
             "announces": _ANNOUNCES,
             "states": _STATES,
         },
-        {"cure_days": count},
+        {"cure_days": count, "addressee": one_of("company", "officeholder")},
     ),
     _billing("notice.presented", "notice", "The letter was first presented (avise).", {"notice": identifier}),
     _billing("notice.delivered", "notice", "The letter was handed over.", {"notice": identifier}),
@@ -387,6 +389,12 @@ TYPES: Mapping[str, EventType] = _types(
         "The policy and the classes in force when a notice was first seen; both they and the current ones must pass.",
         {"notice": identifier, "policy": anything, "classes": anything},
     ),
+    _agent(
+        "case.delayed",
+        "case",
+        "A payment was announced: the measure waits some days, once.",
+        {**_CASE, "until": moment},
+    ),
     _agent("breaker.opened", "", "New suspensions are held until a named person releases the breaker.", {"cause": text}),
     _agent(
         "order.suspend",
@@ -420,7 +428,7 @@ TYPES: Mapping[str, EventType] = _types(
         "order",
         "Service is back, read back.",
         {"order": identifier, **_CASE, "cause": text, "final": boolean, "times": anything},
-        {"volatile": boolean},
+        {"volatile": boolean, "reason": text},
     ),
     _agent(
         "measure.repaired",

@@ -50,8 +50,30 @@ ROOMS: Mapping[str, Room] = {
     "policy": Room(floor=1),
     "billing": Room(floor=1),
     "calendar": Room(floor=1),
-    "case": Room(floor=1),
-    "debt": Room(floor=1, may={"case": "a debt is computed from a record's invoices and payments"}),
+    "record": Room(floor=1),
+    "persons": Room(floor=1, may={"record": "what persons said is in the record"}),
+    "host": Room(
+        floor=1, may={"record": "the host has a record like a company's", "persons": "standing approvals are part of it"}
+    ),
+    "holds": Room(floor=1, may={"record": "read from what was said", "calendar": "a judgment counts from 00:00 of its day"}),
+    "notices": Room(floor=1, may={"record": "read from what was said"}),
+    "case": Room(
+        floor=1,
+        may={
+            "record": "a case is a reading of the record",
+            "notices": "one notice, one case",
+            "holds": "what bears on it",
+            "persons": "approvals and overrides of it",
+            "host": "the one door to everything read from records",
+        },
+    ),
+    "debt": Room(
+        floor=1,
+        may={
+            "record": "a debt is computed from a record's invoices and payments",
+            "holds": "what is older than a judgment is no debt any more",
+        },
+    ),
     "gate": Room(
         floor=1,
         may={
