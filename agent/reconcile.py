@@ -72,6 +72,7 @@ def _round(gateway: Gateway, company_id: str) -> str | None:
     seq, basis = gateway.ledger.head()[0], gateway.basis
     company, judgement, held = gateway.judge(company_id, now)
     announced = [event for one in judgement.judged for event in _announcements(one, company_id, now)]
+    announced += [agent_event(id_=note.id, type_=note.type, subject=company_id, now=now, body=note.body) for note in judgement.notes]
     announced = [event for event in announced if not gateway.ledger.has(event.id)]
     # First the order, then the rule: the record rests in the ledger before anything is cut. If the ledger refuses, nothing is cut,
     # and what is to be restored below is restored all the same.
@@ -228,6 +229,7 @@ def _outcomes(one: Judged, company_id: str, after: datetime, decided: datetime, 
                 "case": case.id,
                 "cause": f"{one.decision.cause}: {one.decision.en.removeprefix(f'{one.decision.cause}: ')}",
                 "final": one.decision.final,
+                "reason": one.decision.reason,
                 "times": times | {"reason_fr": one.decision.fr, "reason_en": one.decision.en},
             },
         )

@@ -1,42 +1,12 @@
-"""Floor 0. The vocabulary of the ledger: every event type, who may state it, its fields.
+"""Floor 0. What billing systems, the post, registers, courts and probes state: facts from outside.
 
-Rules of this room:
-
-1. `TYPES` is the only list of event types. What is not in it can not enter the ledger.
-2. `key` names the business object (invoice number, tracking number, bank reference) that makes two events the same fact,
-   whatever their ids.
-3. A type is never changed, only added: what was said stays readable.
+Facts of these types come in through webhooks, imports or a person who has the document; none of them approves anything.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import StrEnum
 
-from agent.fields import (
-    Fields,
-    anything,
-    boolean,
-    count,
-    currency,
-    day,
-    identifier,
-    list_of,
-    moment,
-    money,
-    obj,
-    one_of,
-    sha256,
-    text,
-)
-
-
-class Origin(StrEnum):
-    """Who may state a fact of a type."""
-
-    BILLING = "billing"
-    OPERATOR = "operator"
-    AGENT = "agent"
-
+from agent.fields import Fields, boolean, count, currency, day, identifier, list_of, moment, money, obj, one_of, sha256, text
+from agent.vocabulary.types import EventType, Origin, by_name
 
 #: Hold types of the trade, with whether they bring a suspended service back at once.
 HOLDS: Mapping[str, bool] = {
@@ -72,42 +42,9 @@ _ALLOCATION = obj(required={"invoice": identifier, "amount": money}, optional={}
 _INVOICE: Fields = {"invoice": identifier, "due_on": day, "amount": money, "currency": currency}
 _INVOICE_MORE: Fields = {"issued_on": day, "lines": list_of(_LINE), "contract": identifier}
 _PROOF: Fields = {"proof": text, "proof_sha256": sha256}
-_BY: Fields = {"by": text, "reason": text}
-_CASE: Fields = {"case": identifier}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EventType:
-    """What a type is made of. `key`: the field that names the business object; "" means every event stands alone."""
-
-    name: str
-    origin: Origin
-    key: str
-    required: Fields
-    optional: Fields
-    about: str
-
-
-def _types(*types: EventType) -> Mapping[str, EventType]:
-    return {each.name: each for each in types}
-
-
-def _billing(name: str, key: str, about: str, required: Fields, optional: Fields | None = None) -> EventType:
-    return EventType(
-        name=name, origin=Origin.BILLING, key=key, required=required, optional={**(optional or {}), **_PROOF}, about=about
-    )
-
-
-def _operator(name: str, key: str, about: str, required: Fields, optional: Fields | None = None) -> EventType:
-    return EventType(name=name, origin=Origin.OPERATOR, key=key, required=required, optional=optional or {}, about=about)
-
-
-def _agent(name: str, key: str, about: str, required: Fields, optional: Fields | None = None) -> EventType:
-    return EventType(name=name, origin=Origin.AGENT, key=key, required=required, optional=optional or {}, about=about)
 
 
 _INSTALMENT = obj(required={"due_on": day, "amount": money}, optional={})
-_ROLE: Fields = {**_BY, "role": text}
 _ANNOUNCES = obj(
     required={"services": list_of(identifier), "earliest_on": day},
     optional={"stage": count, "kept": list_of(identifier)},
@@ -116,7 +53,14 @@ _STATES = list_of(
     one_of("sums", "deadline", "consequences", "kept", "how_to_pay", "how_to_dispute", "contact", "restore", "reopen")
 )
 
-TYPES: Mapping[str, EventType] = _types(
+
+def _billing(name: str, key: str, about: str, required: Fields, optional: Fields | None = None) -> EventType:
+    return EventType(
+        name=name, origin=Origin.BILLING, key=key, required=required, optional={**(optional or {}), **_PROOF}, about=about
+    )
+
+
+BILLING: Mapping[str, EventType] = by_name(
     _billing("invoice.issued", "invoice", "An invoice exists: sums, due date, the services it is for.", _INVOICE, _INVOICE_MORE),
     _billing(
         "invoice.overdue",
@@ -313,149 +257,5 @@ TYPES: Mapping[str, EventType] = _types(
         "The state of the gateway's clock; `stepped` when it jumped lately.",
         {"synchronised": boolean, "offset_ms": count},
         {"stepped": boolean},
-    ),
-    _operator(
-        "approval.given",
-        "",
-        "A named person approves one case.",
-        {**_CASE, **_BY, "role": text},
-        {"expires_at": moment},
-    ),
-    _operator("approval.revoked", "", "Approvals of one case given so far are void.", {**_CASE, **_BY}),
-    _operator(
-        "standing_approval.given",
-        "",
-        "A named person lets a policy act by itself until a date.",
-        {"policy": identifier, "policy_digest": sha256, **_BY, "role": text, "expires_at": moment},
-    ),
-    _operator(
-        "standing_approval.revoked",
-        "",
-        "All standing approvals of a policy given so far are void.",
-        {"policy": identifier, **_BY},
-    ),
-    _operator(
-        "override.given",
-        "",
-        "A named person lets one check of one case pass, with a reason, until a date.",
-        {**_CASE, "check": identifier, **_ROLE, "expires_at": moment},
-    ),
-    _operator(
-        "override.revoked", "", "Overrides of one check of one case given so far are void.", {**_CASE, "check": identifier, **_BY}
-    ),
-    _operator(
-        "stage.waived",
-        "",
-        "A named person says why gentler stages were not tried in one case.",
-        {**_CASE, "stages": list_of(count), **_ROLE},
-    ),
-    _operator("scope.reviewed", "change", "A named person looked at a change of scope.", {"change": identifier, **_ROLE}),
-    _operator(
-        "court.lifted",
-        "",
-        "A named person states, with a document, that a court order ended.",
-        {"decision": identifier, "document": text, **_ROLE},
-    ),
-    _operator(
-        "case.voided",
-        "",
-        "A case rests on an error: restored first of all, kept on record as erroneous.",
-        {**_CASE, "cause": text, **_BY},
-    ),
-    _operator("breaker.released", "", "A named person closes the breaker again.", _ROLE),
-    _operator("restore.ordered", "", "A person restores a company by hand.", _BY, {"remote": boolean}),
-    _operator(
-        "pause.set",
-        "",
-        "A person stops every new suspension; with `restore`, everything is restored.",
-        {**_BY, "restore": boolean},
-    ),
-    _operator("pause.lifted", "", "New suspensions are possible again.", _BY),
-    _agent(
-        "case.proposed",
-        "",
-        "The gate passes; the case waits for approval.",
-        {**_CASE, "services": list_of(identifier), "gate": anything},
-    ),
-    _agent(
-        "case.observed",
-        "",
-        "In observe mode: what would have been suspended.",
-        {**_CASE, "services": list_of(identifier), "gate": anything},
-    ),
-    _agent(
-        "policy.pinned",
-        "notice",
-        "The policy and the classes in force when a notice was first seen; both they and the current ones must pass.",
-        {"notice": identifier, "policy": anything, "classes": anything},
-    ),
-    _agent(
-        "case.delayed",
-        "case",
-        "A payment was announced: the measure waits some days, once.",
-        {**_CASE, "until": moment},
-    ),
-    _agent("breaker.opened", "", "New suspensions are held until a named person releases the breaker.", {"cause": text}),
-    _agent(
-        "order.suspend",
-        "order",
-        "The decision to suspend, with the gate trace it rests on.",
-        {
-            "order": identifier,
-            **_CASE,
-            "services": list_of(identifier),
-            "gate": anything,
-            "policy_digest": text,
-            "lease_minutes": count,
-            "mode": one_of("approve", "auto"),
-            "expires_at": moment,
-        },
-    ),
-    _agent(
-        "measure.applied",
-        "order",
-        "The order is in the kernel, read back.",
-        {
-            "order": identifier,
-            **_CASE,
-            "services": list_of(identifier),
-            "elements": count,
-            "times": anything,
-        },
-    ),
-    _agent(
-        "measure.restored",
-        "order",
-        "Service is back, read back.",
-        {"order": identifier, **_CASE, "cause": text, "final": boolean, "times": anything},
-        {"volatile": boolean, "reason": text},
-    ),
-    _agent(
-        "measure.repaired",
-        "",
-        "Rules of ours were missing or foreign and were put right.",
-        {"what": text, "count": count},
-        {"times": anything},
-    ),
-    _agent(
-        "policy.loaded",
-        "",
-        "A set of policies, services and customers is in force.",
-        {"digest": text},
-        {"counts": anything},
-    ),
-    _agent(
-        "policy.rejected",
-        "",
-        "A set of policies was refused; the old one stays in force.",
-        {"digest": text, "problems": count},
-        {"first": text},
-    ),
-    _agent("agent.started", "", "The enforcing process started.", {"version": text}, {"kernel": text}),
-    _agent(
-        "customer.unknown",
-        "",
-        "A fact about somebody we do not know; kept as it came.",
-        {"customer": text, "type": text, "facts": anything},
     ),
 )
