@@ -258,7 +258,6 @@ class Policy:
     public_clause: str = ""
     public_mission: str = ""
     public_opposition: str = ""
-    accept_unbuilt: tuple[str, ...] = ()
     digest: str = ""
 
 

@@ -29,8 +29,6 @@ _SUMS: Final = frozenset({"min_debt", "stage3_min_debt"})
 #: Where the conditions for a public body are recorded. Elsewhere they would say nothing, and hide that the profile is wrong.
 _PUBLIC: Final = ("public_clause", "public_mission", "public_opposition")
 
-_CHECKS: Final = tuple(f"G-{number:02}" for number in range(1, 28))
-
 
 def read_policy(policy_id: str, table: Table) -> Policy | None:
     """One policy with its digest, or None after a problem."""
@@ -50,7 +48,6 @@ def read_policy(policy_id: str, table: Table) -> Policy | None:
         "waive_gentler_stages": table.may("waive_gentler_stages", kinds.words, base.waive_gentler_stages),
         **{name: table.may(name, kinds.words, getattr(base, name)) for name in _PUBLIC},
         "stage": int(table.may("stage", kinds.one_of("3"), str(base.stage)) or 3),
-        "accept_unbuilt": table.many("accept_unbuilt", kinds.one_of(*_CHECKS), base.accept_unbuilt),
     }
     for name, bound in BOUNDS.items():
         kind: Callable[[str], Decimal | int] = kinds.money if name in _SUMS else kinds.whole
