@@ -138,7 +138,8 @@ def _notes(
 ) -> Iterator[Note]:
     if case.closed:
         return
-    if case.pinned is None and company is not None and policy is not None:
+    # A restore waits for nothing, not even for this to be written.
+    if case.pinned is None and company is not None and policy is not None and decision.act is not Act.RESTORE:
         body = pin(case.notice.id, policy, company, services)
         yield Note(id=f"pinned:{case.id}", type="policy.pinned", body=body)
     if decision.act is Act.NOTHING and decision.cause == ANNOUNCED and grace_until is not None and case.graced_at is None:
