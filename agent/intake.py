@@ -24,7 +24,7 @@ from agent.billing import KINDS, Fact, Ignored, Source
 from agent.billing.standard import read_item
 from agent.case import favourable
 from agent.errors import ConfigError, EventError, Problem, Refused, Rejected
-from agent.event import HOST, TYPES, Event, Origin, canonical, load_json, parse_body
+from agent.event import ABOUT_HOST, HOST, TYPES, Event, Origin, canonical, load_json, parse_body
 
 #: (source, the biller's name of a customer) -> company id, or None.
 Resolve = Callable[[str, str], str | None]
@@ -200,7 +200,10 @@ def by_operator(type_: str, subject: str, body: Mapping[str, Any], *, operator: 
 
 
 def _event(fact: Fact, source: Source, resolve: Resolve, received: datetime) -> Event:
-    company = HOST if fact.type == "heartbeat" else resolve(source.name, fact.customer) if fact.customer else None
+    if fact.type in ABOUT_HOST and not fact.customer:
+        company: str | None = HOST
+    else:
+        company = resolve(source.name, fact.customer) if fact.customer else None
     known = company is not None
     return Event(
         id=f"{source.name}:{fact.id}",

@@ -10,11 +10,11 @@ Rules of this room:
 
 from collections.abc import Mapping
 
-from agent.vocabulary.billing import BILLING, HOLDS
+from agent.vocabulary.billing import ABOUT_HOST, BILLING, HOLDS
 from agent.vocabulary.ours import OURS
 from agent.vocabulary.persons import PERSONS
 from agent.vocabulary.types import EventType, Origin
 
-__all__ = ["HOLDS", "TYPES", "EventType", "Origin"]
+__all__ = ["ABOUT_HOST", "HOLDS", "TYPES", "EventType", "Origin"]
 
 TYPES: Mapping[str, EventType] = {**BILLING, **PERSONS, **OURS}

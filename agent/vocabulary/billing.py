@@ -60,6 +60,9 @@ def _billing(name: str, key: str, about: str, required: Fields, optional: Fields
     )
 
 
+#: Types that concern no single customer, and whether they may name one all the same.
+ABOUT_HOST: Mapping[str, bool] = {"heartbeat": False, "clock.checked": False, "insolvency.checked": True}
+
 BILLING: Mapping[str, EventType] = by_name(
     _billing("invoice.issued", "invoice", "An invoice exists: sums, due date, the services it is for.", _INVOICE, _INVOICE_MORE),
     _billing(
