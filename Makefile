@@ -39,11 +39,12 @@ demo: $(VENV)/run ## the main job on real nftables and real packets, in namespac
 
 .PHONY: test
 test: lint $(VENV)/dev ## everything: lint, core, contracts, packets, faults, processes (root)
-	@$(BIN)/pytest
+	@$(BIN)/pytest -q -n auto tests/core
+	@$(BIN)/pytest --ignore=tests/core
 
 .PHONY: check
 check: lint $(VENV)/dev ## lint and core tests; no root, under 30 seconds
-	@$(BIN)/pytest -q tests/core
+	@$(BIN)/pytest -q -n auto tests/core
 
 .PHONY: lint
 lint: $(VENV)/dev ## ruff and mypy

@@ -5,26 +5,32 @@ Rules of this room:
 1. A start never opens a hole and never flushes what is right: the structure is compared first and replaced only if it differs.
 2. What nobody ordered goes, what was ordered and is missing comes back, but only with the decision that stands: a company
    that is due is decided first.
-3. Nothing is held in memory for each customer but one number, and the caller can breathe between two steps.
+3. Nothing is held in memory for each customer but its name and a number for each element, and the caller can breathe
+   between two steps.
 4. Before an element is deleted or a company repaired, the ledger is asked again: minutes may have passed since it was read.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import groupby
+from itertools import chain, groupby
 
 from agent.errors import EcluseError, ProofFailed
 from agent.event import HOST, instant
 from agent.gateway import Gateway, agent_event, log
 from agent.ledger import InForce
+from agent.model import StandingKey
 from agent.plan import SLACK_MS
 from agent.proof import prove_members
 from agent.reconcile import settle
 from agent.rules import Change, Element, Key
 
-#: Companies per transaction of a bulk load, and per breath of an audit.
-CHUNK = 250
+#: Measures per transaction of a bulk load.
+LOAD_PAGE = 500
+
+#: Measures, and members of a set, per breath of an audit: two milliseconds, which is what a payment may have to wait.
+AUDIT_PAGE = 100
+AUDIT_MEMBERS = 300
 
 Breath = Generator[None, None, "Audited"]
 
@@ -88,48 +94,52 @@ def repair(gateway: Gateway, cause: str) -> Breath:
 
 
 def load(gateway: Gateway) -> Generator[None, None, int]:
-    """Fill empty sets with every measure in force whose decision still stands, in few large transactions."""
-    batch: list[Element] = []
+    """Fill empty sets with every measure in force whose decision still stands, one large transaction per page."""
     loaded = 0
-    for number, elements in enumerate(_every(gateway), start=1):
-        batch.extend(elements)
-        if number % CHUNK == 0:
-            gateway.kernel.apply(Change(add=tuple(batch)))
+    for page in _every(gateway, LOAD_PAGE):
+        batch = tuple(chain.from_iterable(page))
+        if batch:
+            gateway.kernel.apply(Change(add=batch))
             loaded += len(batch)
-            batch.clear()
-            yield
-    if batch:
-        gateway.kernel.apply(Change(add=tuple(batch)))
-    gateway.in_kernel(loaded + len(batch))
-    return loaded + len(batch)
+        yield
+    gateway.in_kernel(loaded)
+    return loaded
 
 
 def audit(gateway: Gateway) -> Breath:
-    """Compare every element of our sets with every measure in force, both ways."""
-    expected: set[int] = set()
+    """Compare every element of our sets with every measure in force, both ways.
+
+    Measures and sets change while they are read. What looks missing or strange because of that is seen to be right when the
+    ledger is asked again.
+    """
+    companies: list[str] = []
+    expected: dict[int, int] = {}
     longest = 0
-    for number, elements in enumerate(_every(gateway)):
-        expected.update(_number(element.set, element.key, element.case) for element in elements)
-        longest = max(longest, *(element.timeout_ms for element in elements))
-        if number % CHUNK == 0:
-            yield
+    for page in _every(gateway, AUDIT_PAGE):
+        for elements in filter(None, page):
+            companies.append(_company_of(elements[0].case))
+            for element in elements:
+                expected[_number(element.set, element.key, element.case)] = len(companies) - 1
+                longest = max(longest, element.timeout_ms)
+        yield
     wanted = len(expected)
     found, strangers = 0, 0
     for members in gateway.rules.structure.sets:
         odd: list[tuple[Key, str]] = []
-        for number, (key, member) in enumerate(gateway.kernel.dump(members.name)):
+        for number, (key, member) in enumerate(gateway.kernel.dump(members.name, whole=False)):
             name = _number(members.name, key, member.case)
             if name in expected:
                 found += 1
                 # One whose lease somebody made longer than any of ours is put right like one that is missing.
                 if member.expires_ms <= longest + SLACK_MS:
-                    expected.discard(name)
+                    del expected[name]
             else:
                 odd.append((Key(set=members.name, key=key), member.case))
-            if number % (CHUNK * 10) == 0:
+            if number % AUDIT_MEMBERS == 0:
                 yield
         strangers += _remove(gateway, odd)
-    repaired = yield from _put_back(gateway, expected)
+        yield
+    repaired = yield from _put_back(gateway, sorted({companies[at] for at in expected.values()}))
     gateway.in_kernel(found)
     return Audited(wanted=wanted, found=found, strangers=strangers, repaired=repaired)
 
@@ -137,7 +147,7 @@ def audit(gateway: Gateway) -> Breath:
 def _remove(gateway: Gateway, odd: list[tuple[Key, str]]) -> int:
     delete = []
     for key, case in odd:
-        company_id = case.partition(":")[0]
+        company_id = _company_of(case)
         elements = _elements(gateway, company_id, gateway.ledger.measures_of(company_id))
         if all(key != Key(set=e.set, key=e.key) for e in elements) and not _ordered(gateway, company_id):
             delete.append(key)
@@ -163,52 +173,58 @@ def _ordered(gateway: Gateway, company_id: str) -> bool:
     return any(one.case.order is not None and not gateway.ledger.measures_of(company_id) for one in judgement.judged)
 
 
-def _put_back(gateway: Gateway, missing: set[int]) -> Generator[None, None, int]:
+def _put_back(gateway: Gateway, companies: Sequence[str]) -> Generator[None, None, int]:
     repaired = 0
     failed: EcluseError | None = None
-    if missing:
-        for number, (company_id, held) in enumerate(_held(gateway)):
-            elements = _elements(gateway, company_id, held)
-            if any(_number(e.set, e.key, e.case) in missing for e in elements):
-                try:
-                    repaired += settle(gateway, company_id).changed
-                except EcluseError as error:  # one that can not be put right must not keep the others from it
-                    failed = failed or error
-            if number % CHUNK == 0:
-                yield
+    for company_id in companies:
+        try:
+            repaired += settle(gateway, company_id).changed
+        except EcluseError as error:  # one that can not be put right must not keep the others from it
+            failed = failed or error
+        yield
     if failed is not None:
         raise failed
     return repaired
 
 
-def _every(gateway: Gateway) -> Iterator[tuple[Element, ...]]:
-    for company_id, held in _held(gateway):
-        elements = _elements(gateway, company_id, held)
-        if elements:
-            yield elements
+def _every(gateway: Gateway, size: int) -> Iterator[list[tuple[Element, ...]]]:
+    """What every measure in force wants whose decision stands: a page of companies at a time, elements by company.
+
+    Left out are those that a new fact, the time or a new policy has yet to be decided on. Each page is read when the caller
+    comes for it: who paid while the caller breathed is not on it any more.
+    """
+    after = ""
+    while held := gateway.ledger.in_force_after(after, now=gateway.now().timestamp(), basis=gateway.basis, limit=size):
+        after = held[-1].company
+        keys = gateway.rules.inventory.standing_keys(list(dict.fromkeys(one.company for one in held)))
+        companies = groupby(held, key=lambda one: one.company)
+        yield [_elements(gateway, company_id, tuple(mine), keys.get(company_id, ())) for company_id, mine in companies]
 
 
-def _held(gateway: Gateway) -> Iterator[tuple[str, tuple[InForce, ...]]]:
-    """Measures in force by company, without those a new fact, the time or a new policy has yet to be decided on."""
-    standing = gateway.ledger.in_force(now=gateway.now().timestamp(), basis=gateway.basis)
-    for company_id, held in groupby(standing, key=lambda one: one.company):
-        yield company_id, tuple(held)
-
-
-def _elements(gateway: Gateway, company_id: str, held: tuple[InForce, ...]) -> tuple[Element, ...]:
+def _elements(
+    gateway: Gateway, company_id: str, held: tuple[InForce, ...], keys: Sequence[StandingKey] = ()
+) -> tuple[Element, ...]:
+    """What the measures of one company want: from its compiled keys, or else from the company itself."""
     pause = gateway.stop.pause(company_id)
     if company_id in gateway.volatile or (pause is not None and pause.restore):
         return ()
-    company = gateway.rules.inventory.company(company_id)
-    leases = [(one.case, one.services, datetime.fromtimestamp(one.lease_until, UTC)) for one in held]
-    elements = gateway.wanted(company, leases, gateway.now())
-    if company is not None:
-        try:
+    now = gateway.now()
+    try:
+        if keys:
+            return gateway.standing(held, keys, now.timestamp())
+        company = gateway.rules.inventory.company(company_id)
+        leases = [(one.case, one.services, datetime.fromtimestamp(one.lease_until, UTC)) for one in held]
+        elements = gateway.wanted(company, leases, now)
+        if company is not None:
             prove_members(elements, company, {name for one in held for name in one.services}, gateway.rules.proven)
-        except ProofFailed as error:  # one company we can not be sure about is left alone; the others have their turn
-            log.error("%s: %s; not suspended", company_id, error)
-            return ()
+    except ProofFailed as error:  # one company we can not be sure about is left alone; the others have their turn
+        log.error("%s: %s; not suspended", company_id, error)
+        return ()
     return elements
+
+
+def _company_of(case: str) -> str:
+    return case.partition(":")[0]
 
 
 def _number(set_name: str, key: bytes, case: str) -> int:

@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Any
 
 from agent.event import parse_instant
-from agent.holds import Hold, Insolvency, holds, proceedings
+from agent.holds import Hold, Insolvency, holds, overtaken, proceedings
 from agent.host import ClockState, HostFacts, host_facts
 from agent.model import Mode
 from agent.notices import LastWarning, Notice, Reminder, notices, reminders, warnings
@@ -121,6 +121,7 @@ class Case:
     `reopens`: the id of the earlier case whose payment came back, where its notice said that it would be reopened.
     `announced`: announced payments; `graced_at`: when the one delay that they give was first used; `spared_at`: when it restored
     a measure, after which persons must approve anew.
+    `overtaken_by` are the kinds of hold that changed what is due and were lifted since the notice was sent: it takes a new one.
     """
 
     id: str
@@ -132,6 +133,7 @@ class Case:
     order: Order | None
     orders: int
     in_force_since: datetime | None
+    overtaken_by: tuple[str, ...]
     proposed: bool
     closed: str
     warnings: tuple[LastWarning, ...]
@@ -215,6 +217,7 @@ def _case(company: str, record: Record, notice: Notice, asked: tuple[Notice, ...
         order=_order(record, living[-1]) if living else None,
         orders=len({one.body["order"] for one in given}),
         in_force_since=min((one.at for one in applied), default=None),
+        overtaken_by=overtaken(record, notice.first_at),
         proposed=any(last_end is None or one.at > last_end for one in proposed),
         closed=_closed(record, name, notice, ended, (*given, *proposed, *approved)),
         warnings=tuple(warnings(record, notice.id)),

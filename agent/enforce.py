@@ -57,6 +57,7 @@ async def enforce(config: Config, *, now: Clock = wall_clock, stopping: asyncio.
             rules=rules,
             now=now,
             stop_path=stop_path(config),
+            spare_stop_path=config.run_dir / "stop.json",
             ceiling=config.mode_ceiling,
             feeds=operate.feeds(sources),
             metrics=EnforcerMetrics(sources=sources, version=__version__),

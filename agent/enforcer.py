@@ -36,6 +36,9 @@ TICK = 1.0
 #: So long companies that are due are settled in one go, before the rest of a cycle has its turn.
 SETTLE_SECONDS = 0.25
 
+#: Seconds of rest between two steps of an audit, once everything is in the kernel.
+BREATH = 0.001
+
 #: A full audit at least this far apart, and never more than a fiftieth of the time.
 AUDIT_SECONDS = 60.0
 AUDIT_SHARE = 50
@@ -258,6 +261,7 @@ class Enforcer:
     async def _settle_due(self) -> None:
         """Settle everything that is due; between two companies others get their turn. What is left over is next at once."""
         until = time.monotonic() + SETTLE_SECONDS
+        await asyncio.sleep(0)  # the answers to what was just committed go out first
         while not self.stopping.is_set():
             self.gateway.look_around()
             worked = False
@@ -266,6 +270,9 @@ class Enforcer:
                 if done.changed:
                     self._sentence(done.sentence)
                 await asyncio.sleep(0)
+                if self.wake.is_set():  # a payment does not wait behind renewals
+                    self.wake.clear()
+                    break
             if not worked:
                 return
             if time.monotonic() > until:
@@ -289,7 +296,8 @@ class Enforcer:
             except StopIteration as end:
                 found: audit.Audited = end.value
                 return found
-            await asyncio.sleep(0)
+            # A webhook takes several turns of the loop until it is committed, and a turn may be as long as a step.
+            await asyncio.sleep(BREATH if self.ready else 0)
             if self.wake.is_set():
                 self.wake.clear()
                 await self._settle_due()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from agent import __version__, stopfile
 from agent.breaker import Load
-from agent.calendar import day_start, local_date
+from agent.calendar import day_start, local_date, public_holidays
 from agent.case import EMPTY_RECORD, Record, fold, host_facts
 from agent.errors import LedgerCorrupt, LedgerUnwritable
 from agent.event import HOST, Event
@@ -25,8 +25,8 @@ from agent.kernel import Kernel
 from agent.ledger import InForce
 from agent.ledger.sqlite import Ledger
 from agent.metrics import EnforcerMetrics
-from agent.model import Company, Inventory, Mode
-from agent.proof import Proven, prove
+from agent.model import Company, Inventory, Mode, StandingKey
+from agent.proof import Proven, prove, prove_standing
 from agent.rules import Element, Structure
 from agent.ruleset import members, structure
 
@@ -50,6 +50,9 @@ class InForceRules:
     @classmethod
     def compile(cls, inventory: Inventory, now: datetime) -> "InForceRules":
         """Compile and prove; raises ProofFailed for a ruleset that could hit what is protected."""
+        for policy in inventory.policies.values():  # computed once here, not while the first notice's sender waits
+            for year in (now.year, now.year + 1):
+                public_holidays(policy.holidays, year)
         compiled = structure(inventory.services, inventory.shapes)
         proven = prove(compiled, inventory.protected_selectors(), inventory.local_networks(), inventory.services)
         return cls(inventory=inventory, structure=compiled, proven=proven, loaded_at=now)
@@ -69,6 +72,7 @@ class Gateway:
     rules: InForceRules
     now: Callable[[], datetime]
     stop_path: Path
+    spare_stop_path: Path
     ceiling: Mode
     feeds: tuple[str, ...]
     metrics: EnforcerMetrics
@@ -92,7 +96,7 @@ class Gateway:
     def look_around(self) -> None:
         """Read what concerns no single company: the stop file, the host's record, the orders of the last day."""
         now = self.now()
-        self.stop = stopfile.read(self.stop_path)
+        self.stop = _joined(stopfile.read(self.stop_path), stopfile.read(self.spare_stop_path))
         if self.held_in_memory is not None:
             self.stop = replace(self.stop, all=self.held_in_memory)
         host = host_facts(self.ledger.record(HOST) or EMPTY_RECORD)
@@ -178,6 +182,27 @@ class Gateway:
                 found.setdefault((element.set, element.key), element)
         return tuple(found[key] for key in sorted(found))
 
+    def standing(self, held: Iterable[InForce], keys: Iterable[StandingKey], now: float) -> tuple[Element, ...]:
+        """What `wanted` gives for one company, from its compiled keys, and proven as far as these can be.
+
+        Args:
+            held: its measures in force, by case.
+            keys: from `Inventory.standing_keys`, not empty.
+            now: UNIX seconds (UTC).
+
+        Raises:
+            ProofFailed: a key is not what the structure takes it for.
+        """
+        found: dict[tuple[str, bytes], Element] = {}
+        for one in held:
+            left_ms = int((one.lease_until - now) * 1000)
+            mine = [key for key in keys if key[0] in one.services] if left_ms > 0 else []
+            prove_standing(mine, one.services, self.rules.proven)
+            for _, set_name, key in mine:
+                if (set_name, key) not in found:
+                    found[set_name, key] = Element(set=set_name, key=key, case=one.case, timeout_ms=left_ms)
+        return tuple(found.values())
+
     def append(self, *events: Event) -> bool:
         """Write what the agent itself did. False when the ledger can not take it now; restores are kept as volatile facts."""
         try:
@@ -191,10 +216,14 @@ class Gateway:
 
     def keep_volatile(self, events: Iterable[Event]) -> None:
         """Let facts count although the ledger could not take them; and let a restart know, which would not."""
+        new = False
         for event in events:
             known = self.volatile.setdefault(event.subject, [])
             if all(other.id != event.id for other in known):
                 known.append(event)
+                new = True
+        if not new:
+            return
         now = self.now()
         companies = {}
         for company, waiting in self.volatile.items():
@@ -203,9 +232,34 @@ class Gateway:
                 ids = dict.fromkeys((*before, *(event.id for event in waiting)))
                 companies[company] = stopfile.Pause(by="ecluse", at=now, reason=_VOLATILE + " ".join(ids), restore=True)
         try:
-            stopfile.write(self.stop_path, replace(self.stop, companies={**self.stop.companies, **companies}))
-        except OSError as error:  # the disk that holds the ledger may hold this too; memory still has it
+            self.stop_more(replace(self.stop, companies={**self.stop.companies, **companies}))
+        except OSError as error:  # memory still has it
             log.warning("the stop file can not be written: %s", error)
+
+    def stop_more(self, stop: stopfile.Stop) -> None:
+        """Make `stop`, which stops no less than what is stopped now, outlive this process.
+
+        The disk that takes no facts may take no stop file either: then it is written beside the sockets, which are in memory.
+
+        Raises:
+            OSError: neither place could be written; the former files are as they were.
+        """
+        try:
+            stopfile.write(self.stop_path, stop)
+        except OSError as error:
+            log.warning("the stop file can not be written: %s", error)
+            stopfile.write(self.spare_stop_path, stop)
+        self.stop = stop
+
+    def stop_less(self, stop: stopfile.Stop) -> None:
+        """Let go of stops: only `stop` is left.
+
+        Raises:
+            OSError: a file could not be written; what it says still counts.
+        """
+        stopfile.write(self.stop_path, stop)
+        stopfile.write(self.spare_stop_path, stopfile.Stop())
+        self.stop = stop
 
     def hold_in_memory(self, pause: stopfile.Pause | None) -> None:
         """Obey a pause that could not be written to the stop file; None ends it."""
@@ -249,7 +303,7 @@ class Gateway:
         kept = {company: pause for company, pause in self.stop.companies.items() if not self._recorded(pause)}
         if len(kept) < len(self.stop.companies) and not self.stop.fault and self.held_in_memory is None:
             try:
-                stopfile.write(self.stop_path, replace(self.stop, companies=kept))
+                self.stop_less(replace(self.stop, companies=kept))
             except OSError as error:
                 log.warning("the stop file can not be written: %s", error)
 
@@ -261,6 +315,16 @@ class Gateway:
 def agent_event(*, id_: str, type_: str, subject: str, now: datetime, body: Mapping[str, object]) -> Event:
     """A fact that the agent states about its own doing."""
     return Event(id=id_, type=type_, subject=subject, occurred_at=now, received_at=now, source="agent", body=dict(body))
+
+
+def _joined(stop: stopfile.Stop, spare: stopfile.Stop) -> stopfile.Stop:
+    """What two stop files say together: whatever one of them stops is stopped; of two pauses the one that restores."""
+    general = [pause for pause in (stop.all, spare.all) if pause is not None]
+    return stopfile.Stop(
+        all=next((pause for pause in general if pause.restore), general[0] if general else None),
+        companies={**stop.companies, **spare.companies},
+        fault=stop.fault or spare.fault,
+    )
 
 
 def _waited_for(pause: stopfile.Pause | None) -> tuple[str, ...]:

@@ -103,6 +103,24 @@ def _set(record: Record) -> Iterator[Hold]:
         )
 
 
+#: Kinds of hold by which what is due was agreed or judged anew; a notice they overtake is spent.
+_RENEWING = frozenset({"payment_plan", "insolvency", "court", "grace_period"})
+
+
+def overtaken(record: Record, sent_at: datetime) -> tuple[str, ...]:
+    """The kinds of renewing holds that were set by hand and lifted again since a notice was sent.
+
+    One that stands is told by the holds themselves; of one that was lifted before the notice nothing is left.
+    """
+    found: set[str] = set()
+    for key in keys(record, "hold.set"):
+        said = statements(record, "hold.set", key)
+        lifted = statements(record, "hold.lifted", key)
+        if lifted and lifted[-1].at > said[-1].at and lifted[-1].at >= sent_at:
+            found |= _RENEWING.intersection(str(one.body["kind"]) for one in said)
+    return tuple(sorted(found))
+
+
 def _derived(
     kind: str,
     key: str,

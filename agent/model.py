@@ -8,7 +8,7 @@ Rules of this room:
    is what the provider delivers; *suspend* and *restore* are the only two verbs.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, time
 from decimal import Decimal
@@ -281,6 +281,10 @@ class Measure:
     services: tuple[str, ...]
 
 
+#: Service, member set and key of an element that a company could have in the kernel on any day.
+StandingKey = tuple[str, str, bytes]
+
+
 class Inventory(Protocol):
     """Who is connected where and subscribed to what, as one validated whole with a digest.
 
@@ -313,6 +317,10 @@ class Inventory(Protocol):
 
     def companies(self) -> Iterator[Company]:
         """All companies, ordered by id."""
+        ...
+
+    def standing_keys(self, company_ids: Sequence[str]) -> Mapping[str, Sequence[StandingKey]]:
+        """What a measure could name in the kernel, of those companies of which that is the same on every day."""
         ...
 
     def by_billing_id(self, source: str, customer_id: str) -> str | None:

@@ -241,9 +241,11 @@ class Operators:
     def _stop(self, person: Person, reason: str, *, restore: bool) -> None:
         """First the stop file, which works without the ledger; then the ledger, if it can."""
         gateway = self._daemon.gateway
+        before = gateway.stop.all
+        restore = restore or (before is not None and before.restore)  # a second pause never weakens the first
         pause = stopfile.Pause(by=person.user, at=gateway.now(), reason=reason, restore=restore)
         try:
-            stopfile.write(gateway.stop_path, replace(gateway.stop, all=pause, fault=""))
+            gateway.stop_more(replace(gateway.stop, all=pause, fault=""))
         except OSError as error:
             # Restoring must not wait for a disk: obeyed from memory, but a restart would not know.
             gateway.failures["stop file"] = f"{gateway.stop_path}: {error.strerror}; the pause will not survive a restart"
@@ -261,7 +263,7 @@ class Operators:
         self._say("pause.lifted", HOST, {"by": person.user, "reason": reason}, person)
         gateway.hold_in_memory(None)
         # Companies restored while the ledger could not be written are let go of too: a person who resumes has looked.
-        stopfile.write(gateway.stop_path, stopfile.Stop())
+        gateway.stop_less(stopfile.Stop())
         gateway.failures.pop("stop file", None)
         gateway.look_around()
         return 0, "les suspensions sont de nouveau possibles", "suspensions are possible again", {}

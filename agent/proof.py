@@ -19,7 +19,7 @@ from itertools import accumulate
 from typing import NamedTuple, TypeVar
 
 from agent.errors import ProofFailed
-from agent.model import L4, Company, Family, Network, Selector, Service
+from agent.model import L4, Company, Family, Network, Selector, Service, StandingKey
 from agent.rules import (
     Chain,
     DispatchFamily,
@@ -34,7 +34,7 @@ from agent.rules import (
     Side,
     Structure,
 )
-from agent.ruleset import ALL_PORTS, REFUSE, key_bytes, read_key
+from agent.ruleset import ALL_PORTS, REFUSE, key_bytes, key_length, read_key
 
 #: The kernel follows at most this many jumps.
 MAX_DEPTH = 16
@@ -180,6 +180,26 @@ def prove_members(elements: Sequence[Element], company: Company, services: Colle
         else:
             continue
         raise ProofFailed(what=f"an element of {element.set} {fault}", witness=_member_text(members, element.key))
+
+
+def prove_standing(elements: Iterable[StandingKey], services: Collection[str], proven: Proven) -> None:
+    """The same for keys that were compiled, with their services, from this very inventory: as far as it can be seen from them.
+
+    Args:
+        elements: what is to be added for one company and its living measure.
+        services: ids of the services that the living measure names.
+        proven: what `prove` gave for the structure that is loaded.
+
+    Raises:
+        ProofFailed: the set belongs to another service, the service is not in the measure, or the key does not fit the set.
+    """
+    for service, set_name, key in elements:
+        owner = proven.owners.get(set_name)
+        if owner is None:
+            raise ProofFailed(what=f"no service owns set {set_name}", witness=f"key {key.hex()}")
+        if owner.service != service or service not in services or len(key) != key_length(owner.members):
+            fault = f"was compiled for {service} and could refuse {owner.service}, of which the measure names {sorted(services)}"
+            raise ProofFailed(what=f"an element of {set_name} {fault}", witness=_member_text(owner.members, key))
 
 
 # --- paths ------------------------------------------------------------------------------------------------------------

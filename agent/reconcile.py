@@ -51,8 +51,13 @@ class Done:
     sentence: str
 
 
-def settle(gateway: Gateway, company_id: str) -> Done:
+def settle(gateway: Gateway, company_id: str, notes: list[Settled] | None = None) -> Done:
     """Bring one company to what is decided now, and note when to look again.
+
+    Args:
+        gateway: what is worked on.
+        company_id: the company.
+        notes: where to put the note, for a caller that writes many at once; None writes it here.
 
     Raises:
         KernelError: nothing was changed in the kernel; the company stays due.
@@ -60,7 +65,7 @@ def settle(gateway: Gateway, company_id: str) -> Done:
     """
     sentences: list[str] = []
     for _ in range(_ROUNDS):
-        said = _round(gateway, company_id)
+        said = _round(gateway, company_id, notes)
         if said is None:
             gateway.arrived.pop(company_id, None)  # what came had nothing to restore; it must not time a later restore
             break
@@ -68,8 +73,8 @@ def settle(gateway: Gateway, company_id: str) -> Done:
     return Done(company=company_id, changed=bool(sentences), sentence="; ".join(sentences) or f"{company_id}: nothing to do")
 
 
-def _round(gateway: Gateway, company_id: str) -> str | None:
-    """One look. Returns what was done, or None when nothing was left to do (and the schedule is written)."""
+def _round(gateway: Gateway, company_id: str, notes: list[Settled] | None) -> str | None:
+    """One look. Returns what was done, or None when nothing was left to do (and the schedule is noted)."""
     now = gateway.now()
     # What the judgement rests on, as it was before anything was looked at: what comes in between makes the company due again.
     seq, basis = gateway.ledger.head()[0], gateway.basis
@@ -87,13 +92,19 @@ def _round(gateway: Gateway, company_id: str) -> str | None:
         if any(event.type not in _ASIDE for event in announced):
             return f"{company_id}: " + ", ".join(sorted({event.type for event in announced}))
     enforced = enforce(gateway, company, company_id, judgement, held, now)
-    outcome = [event for one in judgement.judged for event in _outcomes(one, company_id, gateway.now(), now, enforced)]
+    # What another case leaves behind is taken over, which is no repair.
+    alone = all(one.decision.act is not Act.RESTORE for one in judgement.judged)
+    outcome = [event for one in judgement.judged for event in _outcomes(one, company_id, gateway.now(), now, enforced, alone=alone)]
     if outcome:
         _count(gateway, company_id, outcome)
         gateway.append(*outcome)
         return _sentence(company_id, judgement, outcome)
     if gateway.ledger_good:
-        _note(gateway, company_id, seq, basis, judgement)
+        note = _note(gateway, company_id, seq, basis, judgement)
+        if notes is None:
+            gateway.ledger.settle([note])
+        else:
+            notes.append(note)
     return None
 
 
@@ -218,7 +229,9 @@ def purge(kernel: Kernel, structure: Structure, company_id: str) -> int:
     return gone
 
 
-def _outcomes(one: Judged, company_id: str, after: datetime, decided: datetime, enforced: Enforced) -> Iterator[Event]:
+def _outcomes(
+    one: Judged, company_id: str, after: datetime, decided: datetime, enforced: Enforced, *, alone: bool
+) -> Iterator[Event]:
     case, order = one.case, one.case.order
     if order is None:
         return
@@ -252,7 +265,7 @@ def _outcomes(one: Judged, company_id: str, after: datetime, decided: datetime, 
                 "times": times,
             },
         )
-    elif one.decision.act is Act.KEEP and order.applied_at is not None and case.id not in enforced.renewed:
+    elif one.decision.act is Act.KEEP and order.applied_at is not None and case.id not in enforced.renewed and alone:
         count = sum(element.case == case.id for element in enforced.change.add)
         if count:
             yield agent_event(
@@ -264,7 +277,7 @@ def _outcomes(one: Judged, company_id: str, after: datetime, decided: datetime, 
             )
 
 
-def _note(gateway: Gateway, company_id: str, seq: int, basis: str, judgement: Judgement) -> None:
+def _note(gateway: Gateway, company_id: str, seq: int, basis: str, judgement: Judgement) -> Settled:
     measures = tuple(
         InForce(
             company=company_id,
@@ -281,7 +294,7 @@ def _note(gateway: Gateway, company_id: str, seq: int, basis: str, judgement: Ju
     if waiting:
         gateway.waiting[company_id] = waiting
     next_at = judgement.next_at.timestamp() if judgement.next_at is not None else None
-    gateway.ledger.settle([Settled(company=company_id, seq=seq, next_at=next_at, basis=basis, measures=measures)])
+    return Settled(company=company_id, seq=seq, next_at=next_at, basis=basis, measures=measures)
 
 
 def _count(gateway: Gateway, company_id: str, outcome: list[Event]) -> None:
@@ -317,12 +330,15 @@ class Queue:
 
     def __init__(self) -> None:
         self._again: dict[str, tuple[float, timedelta]] = {}
+        self._notes: list[Settled] = []
 
     def step(self, gateway: Gateway, *, limit: int = 64) -> Iterator[Done]:
         """Settle companies that are due, those with a measure in force first; one at a time, so that the caller can breathe.
 
-        A failure of one company does not stop the others; it is tried again with back-off.
+        A failure of one company does not stop the others; it is tried again with back-off. May be left after any company: what
+        is due is asked for anew by the next step.
         """
+        self._write_notes(gateway)
         now = time.monotonic()
         due = gateway.ledger.due(gateway.now().timestamp(), gateway.basis, limit + len(self._again))
         volatile = [company for company in gateway.volatile if company not in due]
@@ -331,14 +347,22 @@ class Queue:
             if waits is not None and now < waits[0]:
                 continue
             try:
-                yield settle(gateway, company_id)
+                done = settle(gateway, company_id, self._notes)
             except Exception as error:  # noqa: BLE001 - whatever goes wrong for one company must not delay another's restore
                 self._failed(gateway, company_id, error)
-            else:
-                self._again.pop(company_id, None)
-                gateway.failures.pop(company_id, None)
-                if not gateway.ledger_good:  # its schedule could not be written, so it stays due: let the others have a turn
-                    self._again[company_id] = (now + MAX_RETRY.total_seconds(), MAX_RETRY)
+                continue
+            self._again.pop(company_id, None)
+            gateway.failures.pop(company_id, None)
+            if not gateway.ledger_good:  # its schedule could not be written, so it stays due: let the others have a turn
+                self._again[company_id] = (now + MAX_RETRY.total_seconds(), MAX_RETRY)
+            yield done
+        self._write_notes(gateway)
+
+    def _write_notes(self, gateway: Gateway) -> None:
+        """One commit for many companies. Until then they stay due, and a fact that comes in between keeps them so."""
+        notes, self._notes = self._notes, []
+        if notes and gateway.ledger_good:
+            gateway.ledger.settle(notes)
 
     def _failed(self, gateway: Gateway, company_id: str, error: Exception) -> None:
         kind = failure_kind(error)

@@ -24,7 +24,7 @@ from hashlib import sha256
 from ipaddress import ip_network
 from typing import Literal
 
-from agent.model import L4, Attachment, Company, Family, Network, Ports, Selector, Service, Shape, Subscription
+from agent.model import L4, Attachment, Company, Family, Network, Ports, Selector, Service, Shape, StandingKey, Subscription
 from agent.rules import (
     Chain,
     DispatchFamily,
@@ -106,18 +106,23 @@ def key_bytes(prefix: Network, interface: str | None) -> bytes:
     return name.ljust(INTERFACE_BYTES, b"\0") + prefix.network_address.packed
 
 
+def key_length(members: MemberSet) -> int:
+    """How many bytes a key of `members` has."""
+    return (INTERFACE_BYTES if members.interface else 0) + (4 if members.family == 4 else 16)
+
+
 def read_key(members: MemberSet, key: bytes) -> tuple[str | None, Network]:
     """The interface (None where the set has none) and the network that a key of `members` stands for.
 
     Raises:
         ValueError: the key's length or content does not fit the set.
     """
+    if len(key) != key_length(members):
+        raise ValueError(f"a key of set {members.name} does not have {len(key)} bytes")
     interface: str | None = None
     if members.interface:
         interface = key[:INTERFACE_BYTES].rstrip(b"\0").decode(errors="backslashreplace")
         key = key[INTERFACE_BYTES:]
-    if len(key) != (4 if members.family == 4 else 16):
-        raise ValueError(f"a key of set {members.name} does not have {len(key)} address bytes")
     return interface, ip_network((key, members.prefixlen))
 
 
@@ -383,6 +388,23 @@ def members(
                     left_ms = min(left_ms, wanted[key].timeout_ms)
                 wanted[key] = Element(set=key.set, key=key.key, case=case, timeout_ms=left_ms)
     return tuple(wanted[key] for key in sorted(wanted))
+
+
+def standing_keys(company: Company, catalogue: Mapping[str, Service]) -> tuple[StandingKey, ...]:
+    """What `members` would want for a measure on every service, where the day has no say in it.
+
+    Empty for a company with a dated attachment. Made once when an inventory is compiled: to load 100 000 measures from
+    these takes a fraction of what it takes to read the companies.
+    """
+    if any(attachment.valid_from or attachment.valid_to for _, attachment in company.attachments()):
+        return ()
+    return tuple(
+        sorted(
+            (subscription.service, element.set, element.key)
+            for subscription in company.subscriptions
+            for element in members(company, (subscription.service,), "", 1, catalogue, date.min)
+        )
+    )
 
 
 def candidates(company: Company, catalogue: Mapping[str, Service]) -> tuple[Key, ...]:

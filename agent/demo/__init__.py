@@ -40,6 +40,10 @@ def main(language: str = "en") -> int:
     except KeyboardInterrupt:
         click.echo(teller.words(("\ninterrompu ; tout est retiré", "\ninterrupted; everything is taken down")), err=True)
         return 130
+    except PermissionError as error:
+        fr = f"{error} : il faut CAP_SYS_ADMIN et CAP_NET_ADMIN ; dans un conteneur, donnez-les-lui (--privileged)"
+        en = f"{error}: CAP_SYS_ADMIN and CAP_NET_ADMIN are needed; in a container, grant them (--privileged)"
+        teller.miss((fr, en))
     except DemoFailed as broken:
         teller.miss(broken.words)
     except (EcluseError, OSError) as error:

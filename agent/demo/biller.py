@@ -59,7 +59,7 @@ class Biller:
             DemoFailed: it did not in time.
         """
         deadline = time.monotonic() + timeout
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and self._gateway.alive:
             with suppress(OSError, http.client.HTTPException):
                 if self._request("GET", "/readyz", b"", {})[0] == 200:
                     return

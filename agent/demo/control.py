@@ -114,9 +114,9 @@ class Running:
             )
 
     @property
-    def pid(self) -> int:
-        """Its process id."""
-        return self._process.pid
+    def alive(self) -> bool:
+        """Whether the process still runs."""
+        return self._process.poll() is None
 
     def now(self) -> datetime:
         """The time of the story."""
@@ -184,12 +184,17 @@ class Running:
         )
 
     def broken(self, why: str = "") -> DemoFailed:
-        """What to say when the gateway does not answer: how it ended, and its last lines."""
+        """What to say when the gateway does not answer: how it ended, if it did."""
+        with suppress(subprocess.TimeoutExpired):  # its connections are gone a moment before the process is
+            self._process.wait(0.5)
         code = self._process.poll()
-        tail = "\n".join(self.home.log.read_text(errors="replace").splitlines()[-8:])
         fr = f"la passerelle s'est arrêtée (code {code})" if code is not None else "la passerelle ne répond pas"
         en = f"the gateway ended (code {code})" if code is not None else "the gateway does not answer"
-        return DemoFailed((f"{fr} {why}\n{tail}".strip(), f"{en} {why}\n{tail}".strip()))
+        return DemoFailed((f"{fr} : {why}", f"{en}: {why}") if why else (fr, en))
+
+    def last_words(self, lines: int = 12) -> list[str]:
+        """The end of the gateway's log."""
+        return self.home.log.read_text(errors="replace").splitlines()[-lines:]
 
     def stop(self, grace: float = 8.0) -> int | None:
         """Let it end in order: close its standard input. Its exit code, or None if it had to be killed."""

@@ -3,12 +3,15 @@
 Rules of this room: as in `prologue`.
 """
 
+import re
+import subprocess
 import time
 
 from agent.demo import biller
 from agent.demo.biller import Sent
 from agent.demo.cast import ANNOUNCED, BOUND, DUE, KEPT, SOON, START, ZB_CENTS, ZB_INVOICE
 from agent.demo.knock import Knock, Knocker
+from agent.demo.network import PROVIDER
 from agent.demo.scene import Scene, moment
 
 
@@ -76,16 +79,33 @@ def _restored(scene: Scene, company: str, sent: Sent, through: list[Knock]) -> N
     scene.teller.expect(first < BOUND and sent.ms < BOUND, (fr, en))
 
 
+def _far_end(scene: Scene, company: str, what: str, port: int) -> int:
+    """How many bytes the server's kernel has received on the connection from a client's port; 0 if there is none."""
+    local = any(target.name == what for target in scene.stage.sites[company].local)
+    node = scene.stage.sites[company].erp if local else PROVIDER
+    process = scene.lab[node].start(
+        ["ss", "-tinOH", "state", "established", "dport", "=", f":{port}"], stdout=subprocess.PIPE, text=True
+    )
+    listed, _ = process.communicate(timeout=10)
+    counted = re.search(r"\bbytes_received:(\d+)", listed)
+    return int(counted[1]) if counted else 0
+
+
 def account(scene: Scene) -> None:
     """The open connections, the ledger, an orderly stop."""
     teller = scene.teller
     teller.blank()
-    for name in KEPT:
+    teller.say(
+        (
+            "Connexions ouvertes depuis vendredi, octets envoyés / comptés à l'autre bout par le noyau / revenus :",
+            "Connections open since Friday, bytes sent / counted at the other end by its kernel / come back:",
+        )
+    )
+    for name, (company, what, _) in KEPT.items():
         tally = scene.streams[name].settle()
-        counts = f"{tally.sent} -> {tally.received}"
-        fr = f"{name}, ouverte depuis vendredi : octets envoyés -> revenus {counts}, aucun perdu ni changé"
-        en = f"{name}, open since Friday: bytes sent -> came back {counts}, none lost or changed"
-        teller.expect(tally.whole and tally.received > 0, (fr, en))
+        far = _far_end(scene, company, what, scene.streams[name].port)
+        text = f"{name}: {tally.sent} / {far} / {tally.received}"
+        teller.expect(tally.whole and tally.sent == far > 0, (text, text))
     scene.command("log", "za")
     scene.command("log", "--verify")
     begun = time.monotonic()

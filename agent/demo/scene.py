@@ -15,7 +15,7 @@ from agent.demo import table
 from agent.demo.biller import Biller, Sent
 from agent.demo.control import Running, furnish
 from agent.demo.network import BILLER, GATEWAY, Stage, Target
-from agent.demo.teller import PLACE, DemoFailed, Teller, Words
+from agent.demo.teller import PLACE, WIDTH, DemoFailed, Teller, Words
 from agent.event import Event, parse_instant
 from agent.lab import Laboratory, Stream, laboratory, listen
 from agent.ledger.sqlite import Ledger
@@ -147,6 +147,11 @@ class Scene:
         with Ledger.open(self.gateway.home.config.state_dir / "ledger.db", read_only=True) as ledger:
             return [row.event for row in ledger.events(subject)]
 
+    def show_log(self) -> None:
+        """Show the end of the gateway's log, which goes with the scene."""
+        head = click.style(self.teller.words(("  journal de la passerelle", "  the gateway's log")), bold=True)
+        self.teller.lines(["", head, *(f"  │ {line}"[:WIDTH] for line in self.gateway.last_words())])
+
     def command(self, *arguments: str) -> None:
         """Run `ecluse` and show what it prints."""
         code, lines = self.gateway.command(self.teller.language, *arguments)
@@ -172,10 +177,16 @@ def scene(teller: Teller, stage: Stage, start: datetime) -> Iterator[Scene]:
         gateway = stack.enter_context(Running(lab[GATEWAY], home, start))
         biller = Biller(lab[BILLER], gateway)
         stack.callback(biller.close)
-        biller.ready()
         made = Scene(teller=teller, stage=stage, lab=lab, gateway=gateway, biller=biller)
         try:
+            biller.ready()
             yield made
+        except DemoFailed:
+            made.show_log()
+            raise
+        else:
+            if teller.missed:
+                made.show_log()
         finally:
             for stream in made.streams.values():
                 stream.close()

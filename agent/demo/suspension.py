@@ -18,7 +18,7 @@ def monday(scene: Scene) -> None:
     """09:00: the gateway suspends by itself, exactly what was announced."""
     teller, nine = scene.teller, moment("2026-03-30T09:00:00")
     fr, en = "Personne ne touche plus à rien ; l'heure passe toute seule.", "Nobody touches anything any more; time runs by itself."
-    scene.chapter("2026-03-30T08:59:57", (fr, en))
+    scene.chapter("2026-03-30T08:59:55", (fr, en))
     scene.biller.heartbeat()
     scene.agrees()
     scene.streams_flow(*DOOMED)

@@ -7,7 +7,7 @@ from datetime import date, timedelta
 
 from agent.calendar import day_everywhere, local_date
 from agent.gate.facts import Facts, threshold, undelivered, valid_reminders
-from agent.gate.types import Outcome, Verdict, fails, passes, unknown
+from agent.gate.types import Kind, Outcome, Verdict, fails, passes, unknown
 from agent.gate.words import day_fr, moment_en, moment_fr, names, sum_en, sum_fr
 
 #: What a formal notice must state, besides the services and the earliest date (domain requirement S-11).
@@ -149,14 +149,16 @@ def cure_period(f: Facts) -> Outcome:
 
 
 def notice_fresh(f: Facts) -> Outcome:
-    """G-10. The notice is not stale."""
+    """G-10. The notice is not stale. A measure in force is not ended by it; a case that is not in force is not even proposed."""
     if f.cure_ends is None:
         return unknown("mise en demeure sans effet à ce jour", "the notice has not taken effect")
     ended = min(local_date(f.cure_ends, zone) for zone in f.timezones)
     stale = day_everywhere(ended + timedelta(days=f.policy.notice_max_age_days), f.timezones)
     fr = f"valable jusqu'au {moment_fr(stale, f.timezones[0])}"
     en = f"good until {moment_en(stale, f.timezones[0])}"
-    return Outcome(verdict=Verdict.PASS if f.now < stale else Verdict.FAIL, fr=fr, en=en, until=stale)
+    if f.now < stale:
+        return passes(fr, en, until=stale)
+    return Outcome(verdict=Verdict.FAIL, fr=fr, en=en, kind=Kind.STANDING if f.case.order is None else None)
 
 
 def order_of_facts(f: Facts) -> Outcome:
@@ -178,6 +180,12 @@ def order_of_facts(f: Facts) -> Outcome:
     late = [reminder.id for reminder in recalled if reminder.sent_at >= notice.first_at]
     if late:
         return fails(f"relances postérieures : {names(late)}", f"reminders after the notice: {names(late)}", notice.facts)
+    if f.case.overtaken_by:
+        return fails(
+            f"mise en demeure dépassée par : {names(f.case.overtaken_by)}",
+            f"the notice was overtaken by: {names(f.case.overtaken_by)}",
+            notice.facts,
+        )
     place = f.timezones[0]
     if notice.effective_at is not None and notice.effective_at < notice.dispatched_at:
         return fails("réception antérieure à l'envoi", "received before it was sent", notice.facts)

@@ -22,6 +22,7 @@ from agent.inventory.files import Files, scan
 from agent.inventory.store import FORM, connect
 from agent.model import Company, Shape
 from agent.policy import Catalogue, Code, company_shapes, fingerprint, read, rows
+from agent.ruleset import standing_keys
 
 #: Inventories left in the cache besides the one in force.
 _KEEP_FILES: Final = 5
@@ -35,6 +36,9 @@ CREATE TABLE services(id TEXT PRIMARY KEY, row TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE policies(id TEXT PRIMARY KEY, row TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE companies(id TEXT PRIMARY KEY, row TEXT NOT NULL);
 CREATE TABLE billing_ids(source TEXT, customer TEXT, company TEXT NOT NULL, PRIMARY KEY(source, customer)) WITHOUT ROWID;
+CREATE TABLE standing_keys(
+    company TEXT, service TEXT, set_name TEXT, key BLOB, PRIMARY KEY(company, service, set_name, key)
+) WITHOUT ROWID;
 CREATE TABLE shapes(service TEXT, family INTEGER, prefixlen INTEGER, interface INTEGER);
 CREATE TABLE networks(site TEXT, family INTEGER, first BLOB, prefixlen INTEGER);
 """
@@ -85,7 +89,7 @@ def _write(path: Path, files: Files, digest: str) -> None:
 
         def keep(catalogue: Catalogue, company: Company) -> None:
             shapes.update(company_shapes(company, catalogue.services))
-            _write_company(database, company)
+            _write_company(database, company, catalogue)
 
         catalogue = read(files.documents, files.streams(), keep, problems=files.problems)
         for table, values in (("services", catalogue.services), ("policies", catalogue.policies)):
@@ -100,11 +104,15 @@ def _write(path: Path, files: Files, digest: str) -> None:
     _sync(path)
 
 
-def _write_company(database: sqlite3.Connection, company: Company) -> None:
+def _write_company(database: sqlite3.Connection, company: Company, catalogue: Catalogue) -> None:
     database.execute("INSERT INTO companies VALUES(?, ?)", (company.id, rows.write(company)))
     database.executemany(
         "INSERT INTO billing_ids VALUES(?, ?, ?)",
         [(source, customer, company.id) for source, customer in company.billing_ids.items()],
+    )
+    database.executemany(
+        "INSERT INTO standing_keys VALUES(?, ?, ?, ?)",
+        [(company.id, *each) for each in standing_keys(company, catalogue.services)],
     )
     database.executemany(
         "INSERT INTO networks VALUES(?, ?, ?, ?)",

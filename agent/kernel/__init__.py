@@ -53,9 +53,11 @@ class Kernel(Protocol):
         """
         ...
 
-    def dump(self, set_name: str) -> Iterator[tuple[bytes, Found]]:
+    def dump(self, set_name: str, *, whole: bool = True) -> Iterator[tuple[bytes, Found]]:
         """Every living member of one set, as a stream, for the rare full audit.
 
-        A set or table that the kernel does not have is refused (ENOENT).
+        A set or table that the kernel does not have is refused (ENOENT). Unless it has to be `whole`, members are read as they
+        are asked for, so that nobody waits for a large set; of a set that changes meanwhile, some may be missed and some come
+        twice.
         """
         ...

@@ -85,8 +85,9 @@ class MemoryKernel:
         for element in change.add:
             self._members(element.set)[element.key] = _Member(case=element.case, ends_ms=now_ms + element.timeout_ms)
 
-    def dump(self, set_name: str) -> Iterator[tuple[bytes, Found]]:
+    def dump(self, set_name: str, *, whole: bool = True) -> Iterator[tuple[bytes, Found]]:
         """See `agent.kernel.Kernel`."""
+        del whole
         return self._living(dict(self._members(set_name)))
 
     def foreign_flush(self) -> None:

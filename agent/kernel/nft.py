@@ -15,6 +15,7 @@ Rules of this room:
 import errno
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -64,11 +65,12 @@ class NftKernel:
         self._nft: Libnftables | None = None
         self._compiled: tuple[Structure, compare.Wanted] | None = None
         self._seen: _Seen | None = None
-        self._netlink = Netlink()
+        self._netlink, self._streams = Netlink(), Netlink()
         try:
             self._generation()
         except KernelError:
             self._netlink.close()
+            self._streams.close()
             raise
 
     @property
@@ -77,8 +79,9 @@ class NftKernel:
         return self._netlink.port
 
     def close(self) -> None:
-        """Close the socket and free the library's context. What is in the kernel stays."""
+        """Close the sockets and free the library's context. What is in the kernel stays."""
         self._netlink.close()
+        self._streams.close()
         if self._nft is not None:
             self._nft.close()
 
@@ -99,16 +102,33 @@ class NftKernel:
         """See `agent.kernel.Kernel`."""
         self._do(change, commit=True)
 
-    def dump(self, set_name: str) -> Iterator[tuple[bytes, Found]]:
+    def dump(self, set_name: str, *, whole: bool = True) -> Iterator[tuple[bytes, Found]]:
         """See `agent.kernel.Kernel`.
 
-        The whole set is read before the first member is given: 100 bytes for each, so that changes that the reader makes
-        meanwhile can not shift members out of its sight. Members are taken apart as they are asked for.
+        A whole set is read before the first member is given: 100 bytes for each, so that changes that the reader makes
+        meanwhile can not shift members out of its sight. For every 300 of them the kernel walks to where it stopped, so it
+        takes a second for a set of 100 000, in which nobody is restored; otherwise, they are read as they are asked for.
         """
+        if not whole:
+            yield from self._stream(set_name)
+            return
         pages = self._netlink.collect(elements.dump_message(set_name))
         pages.reverse()
         while pages:
             yield from elements.read_elements(pages.pop())
+
+    def _stream(self, set_name: str) -> Iterator[tuple[bytes, Found]]:
+        pages = self._streams.dump(elements.dump_message(set_name))
+        try:
+            for page in pages:
+                yield from elements.read_elements(page)
+        except KernelError as error:
+            if error.errno != errno.EINTR:  # the set changed meanwhile, as was to be expected
+                raise
+        finally:
+            with suppress(KernelError):  # the kernel begins no new dump on a socket before the old one is through
+                for _ in pages:
+                    pass
 
     def _structure(self, structure: Structure) -> Observed:
         generation = self._generation()

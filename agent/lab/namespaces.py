@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -182,6 +183,8 @@ def laboratory(topology: Topology) -> Iterator[Laboratory]:
             _prepare(spaces[node.name], node)
         for link in topology.links:
             _wire(link, spaces)
+        for end in (end for link in topology.links for end in (link.left, link.right)):
+            _wait_up(spaces[end.node], end.interface)
         for node in topology.nodes:
             _route(spaces[node.name], node.routes)
         yield Laboratory(spaces)
@@ -271,6 +274,20 @@ def _wire(link: Link, spaces: Mapping[str, Space]) -> None:
             route.link("set", index=index, state="up")
 
 
+def _wait_up(space: Space, interface: str, timeout: float = 5.0) -> None:
+    """Wait until the kernel has noticed that both ends are up: until then it drops what is sent, for up to a second when busy.
+
+    Raises:
+        TimeoutError: it did not.
+    """
+    deadline = time.monotonic() + timeout
+    with space.inside(), IPRoute() as route:
+        while route.link("get", ifname=interface)[0].get_attr("IFLA_OPERSTATE") != "UP":
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{interface} in {space.name} did not come up in {timeout:.0f} s")
+            time.sleep(0.002)
+
+
 def _route(space: Space, routes: Sequence[Route]) -> None:
     if not routes:
         return
@@ -303,7 +320,7 @@ def _forget(path: Path) -> None:
 @contextmanager
 def _undisturbed() -> Iterator[None]:
     """Cleaning up is short and must end: a second Ctrl-C waits for it."""
-    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
     try:
         yield
     finally:
@@ -312,13 +329,14 @@ def _undisturbed() -> Iterator[None]:
 
 @contextmanager
 def _terminated_like_interrupted() -> Iterator[None]:
-    """SIGTERM unwinds the stack as Ctrl-C does, unless the program already has its own way to end."""
+    """SIGTERM and a closed terminal unwind the stack as Ctrl-C does, unless the program already has its own way to end."""
 
     def leave(number: int, _frame: FrameType | None) -> NoReturn:
         raise SystemExit(128 + number)
 
     with ExitStack() as stack:
-        if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-            signal.signal(signal.SIGTERM, leave)
-            stack.callback(signal.signal, signal.SIGTERM, signal.SIG_DFL)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if threading.current_thread() is threading.main_thread() and signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, leave)
+                stack.callback(signal.signal, number, signal.SIG_DFL)
         yield

@@ -176,10 +176,16 @@ class Stream:
         self._error = ""
         self._ended_at = 0.0
         self._sending = True
+        self._quiet = threading.Event()
         self._ended = threading.Event()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
+
+    @property
+    def port(self) -> int:
+        """The client's port, by which the other end knows this connection."""
+        return int(self._sock.getsockname()[1])
 
     def tally(self) -> Tally:
         """How the stream stands right now."""
@@ -205,6 +211,9 @@ class Stream:
         """Stop sending, wait up to `timeout` seconds for the last echo, and tell how it went."""
         self._sending = False
         deadline = time.monotonic() + timeout
+        # The piece that is being sent right now must be in the account before it is read.
+        while not self._quiet.is_set() and time.monotonic() < deadline and not self._ended.is_set():
+            time.sleep(0.001)
         while self._received < self._sent and time.monotonic() < deadline and not self._ended.is_set():
             time.sleep(0.001)
         return self.tally()
@@ -229,7 +238,9 @@ class Stream:
                 if readable and not self._take(self._sock.recv(65536)):
                     self._end("closed")
                     return
-                if self._sending and time.monotonic() >= next_send:
+                if not self._sending:
+                    self._quiet.set()
+                elif time.monotonic() >= next_send:
                     start = self._sent % _PERIOD
                     self._sent += self._sock.send(_PATTERN[start : start + _CHUNK])
                     next_send = time.monotonic() + self._pause

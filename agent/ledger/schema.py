@@ -59,6 +59,9 @@ CREATE TABLE companies (
 ) STRICT;
 CREATE INDEX companies_dirty ON companies (held, company) WHERE dirty = 1;
 CREATE INDEX companies_next ON companies (held, next_at, company) WHERE next_at IS NOT NULL;
+-- Whether a decision stands, without a look at the long rows: 0.2 s for 100 000 measures instead of 0.7 s from a warm cache and
+-- 3.5 s from a cold one.
+CREATE INDEX companies_standing ON companies (company, dirty, basis, next_at);
 CREATE INDEX companies_basis ON companies (held, basis, company) WHERE basis IS NOT NULL;
 
 CREATE TABLE measures (

@@ -10,7 +10,6 @@
 4. Calls may come from several threads; one lock takes them one after the other.
 """
 
-import hashlib
 import json
 import os
 import sqlite3
@@ -23,24 +22,22 @@ from pathlib import Path
 from typing import Any, Self
 
 from agent.case import EMPTY_RECORD, Record, fold
-from agent.errors import EventError, LedgerCorrupt, LedgerUnwritable
+from agent.errors import LedgerCorrupt, LedgerUnwritable
 from agent.event import HOST, Event, canonical, instant, parse_instant
 from agent.ledger import GENESIS, Counts, InForce, Row, Settled
+from agent.ledger.rows import json_text, link_of, read_measure, read_row, verify_row, write_row
 from agent.ledger.schema import SQLITE_ERRORS, connect, own
 
 _PAGE = 500
-
-#: An event as its row has it: id, type, subject, occurred_at, received_at, source, body.
-_Columns = tuple[str, str, str, str, str, str, str]
 
 # `*` is the column order of the schema, which belongs to this room.
 _EVENTS = "SELECT * FROM events WHERE seq > :after ORDER BY seq LIMIT :limit"
 _EVENTS_ABOUT = "SELECT * FROM events WHERE subject = :subject AND seq > :after ORDER BY seq LIMIT :limit"
 _ORDERS = "SELECT occurred_at FROM events WHERE type = 'order.suspend' AND occurred_at >= ? ORDER BY occurred_at"
 _MEASURES = "SELECT * FROM measures WHERE (company, case_id) > (:company, :case) ORDER BY company, case_id LIMIT :limit"
-_MEASURES_SETTLED = """
+_STANDING = """
     SELECT measures.* FROM measures CROSS JOIN companies USING (company)
-    WHERE (company, case_id) > (:company, :case) AND dirty = 0 AND basis = :basis AND (next_at IS NULL OR next_at > :now)
+    WHERE company > :after AND dirty = 0 AND basis = :basis AND (next_at IS NULL OR next_at > :now)
     ORDER BY company, case_id LIMIT :limit
 """
 _MEASURES_OF = "SELECT * FROM measures WHERE company = ? ORDER BY case_id"
@@ -113,14 +110,14 @@ class Ledger:
             EventError: an event can not be written as JSON text. Nothing of the batch was kept.
             LedgerUnwritable: the commit failed. Nothing of the batch was kept; try again later.
         """
-        rows = [_columns(event) for event in events]
+        rows = [write_row(event) for event in events]
         facts = [(columns, stored, canonical(stored)) for columns, stored in rows]
         new: list[bool] = []
         with self._transaction():
             seq, last = self._head()
             changed: dict[str, tuple[Record, int]] = {}
             for columns, event, raw in facts:
-                link = _chain(last, raw)
+                link = link_of(last, raw)
                 done = self._db.execute(
                     "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING", (seq + 1, *columns, link)
                 )
@@ -150,7 +147,7 @@ class Ledger:
         query = _EVENTS if subject is None else _EVENTS_ABOUT
         while rows := self._all(query, {"subject": subject, "after": after, "limit": _PAGE}):
             for seq, *columns, link in rows:
-                yield Row(seq=seq, event=_event(seq, tuple(columns)), hash=link)
+                yield Row(seq=seq, event=read_row(seq, tuple(columns)), hash=link)
             after = rows[-1][0]
 
     def has(self, event_id: str) -> bool:
@@ -185,7 +182,7 @@ class Ledger:
             for seq, *columns, link in rows:
                 if seq != done + 1:
                     raise LedgerCorrupt(seq=done + 1, what=f"missing; the next row is {seq}")
-                last = _verified(seq, tuple(columns), link, last)
+                last = verify_row(seq, tuple(columns), link, last)
                 done = seq
                 if anchor is not None and anchor == (seq, last):
                     anchor = None
@@ -227,7 +224,7 @@ class Ledger:
                 record, at = EMPTY_RECORD, 0
                 for seq, *columns, _ in about:
                     before = record
-                    record = fold(before, _event(seq, tuple(columns)))
+                    record = fold(before, read_row(seq, tuple(columns)))
                     at = at if record is before else seq
                 if at:
                     self._keep(subject, record, at)
@@ -285,25 +282,42 @@ class Ledger:
                 found.update(dict.fromkeys(company for (company,) in self._all(query, arguments)))
         return list(found)[:limit]
 
-    def in_force(self, *, now: float = 0.0, basis: str | None = None) -> Iterator[InForce]:
+    def in_force(self) -> Iterator[InForce]:
         """Every measure in force, ordered by company and case.
-
-        Args:
-            now: UNIX seconds (UTC); used with `basis`.
-            basis: when given, companies that are due (see `due`) are left out: they have yet to be decided about.
 
         Raises:
             LedgerCorrupt: the file can not be read.
         """
-        query = _MEASURES if basis is None else _MEASURES_SETTLED
-        at = {"company": "", "case": "", "now": now, "basis": basis, "limit": _PAGE}
-        while rows := self._all(query, at):
-            yield from map(_in_force, rows)
+        at = {"company": "", "case": "", "limit": _PAGE}
+        while rows := self._all(_MEASURES, at):
+            yield from map(read_measure, rows)
             at |= {"company": rows[-1][0], "case": rows[-1][1]}
+
+    def in_force_after(self, company: str, *, now: float, basis: str, limit: int) -> list[InForce]:
+        """A page of the measures in force whose decision stands: without those of companies that are due (see `due`).
+
+        Args:
+            company: only companies whose id comes after this one.
+            now: UNIX seconds (UTC).
+            basis: what decisions rest on now.
+            limit: at most so many, but never a part of a company's measures.
+
+        Returns:
+            ordered by company and case; empty at the end.
+
+        Raises:
+            LedgerCorrupt: the file can not be read.
+        """
+        at = {"after": company, "now": now, "basis": basis, "limit": limit}
+        page = [read_measure(row) for row in self._all(_STANDING, at)]
+        if len(page) < limit:
+            return page
+        last = page[-1].company  # perhaps not all of it came
+        return [one for one in page if one.company != last] or list(self.measures_of(last))
 
     def measures_of(self, company: str) -> tuple[InForce, ...]:
         """The measures in force of one company, ordered by case."""
-        return tuple(map(_in_force, self._all(_MEASURES_OF, (company,))))
+        return tuple(map(read_measure, self._all(_MEASURES_OF, (company,))))
 
     def counts(self) -> Counts:
         """Sizes, without counting: some microseconds at any size."""
@@ -365,7 +379,7 @@ class Ledger:
         self._db.execute(
             "INSERT INTO companies (company, seq, dirty, record) VALUES (:subject, :seq, :dirty, :record)"
             " ON CONFLICT (company) DO UPDATE SET seq = :seq, dirty = :dirty, record = :record",
-            {"subject": subject, "seq": seq, "dirty": int(subject != HOST), "record": _json(record)},
+            {"subject": subject, "seq": seq, "dirty": int(subject != HOST), "record": json_text(record)},
         )
 
     def _page_to_verify(self, after: int) -> list[Any]:
@@ -385,62 +399,3 @@ class Ledger:
             (found,) = self._db.execute("PRAGMA integrity_check(1)").fetchone()
             if found != "ok":
                 raise LedgerCorrupt(seq=0, what=f"{self._path}: {found}. Restore it from a backup")
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-
-
-def _chain(last: bytes, raw: bytes) -> bytes:
-    return hashlib.sha256(last + raw).digest()
-
-
-def _columns(event: Event) -> tuple[_Columns, Event]:
-    """The columns of an event, and the event as it will read back from them."""
-    try:
-        body = _json(json.loads(_json(event.body)))  # twice, because keys that are no text change, and so their order
-        columns = (event.id, event.type, event.subject, instant(event.occurred_at), instant(event.received_at), event.source, body)
-        "".join(columns).encode()  # a lone half of a surrogate pair is legal JSON but no text
-    except (TypeError, ValueError) as error:
-        raise EventError(field="body", what=f"event {event.id!r:.140} can not be written as JSON text: {error}"[:300]) from error
-    return columns, _parsed(columns)
-
-
-def _parsed(columns: _Columns) -> Event:
-    id_, type_, subject, occurred_at, received_at, source, body = columns
-    return Event(
-        id=id_,
-        type=type_,
-        subject=subject,
-        occurred_at=parse_instant(occurred_at),
-        received_at=parse_instant(received_at, field="received_at"),
-        source=source,
-        body=json.loads(body),
-    )
-
-
-def _event(seq: int, columns: tuple[Any, ...]) -> Event:
-    try:
-        return _parsed(columns)
-    except (EventError, ValueError, RecursionError) as error:
-        raise LedgerCorrupt(seq=seq, what=f"not an event: {error}") from error
-
-
-def _verified(seq: int, columns: tuple[Any, ...], link: bytes, last: bytes) -> bytes:
-    # The text of a row must be the one form we write: a byte changed without a change of meaning is a change too.
-    event = _event(seq, columns)
-    try:
-        written, _ = _columns(event)
-    except EventError as error:
-        raise LedgerCorrupt(seq=seq, what=f"edited: {error}") from error
-    if written != columns:
-        raise LedgerCorrupt(seq=seq, what="edited; its text is not as it was written")
-    expected = _chain(last, canonical(event))
-    if link != expected:
-        raise LedgerCorrupt(seq=seq, what="the hash does not match; this row was edited, or one before it is gone")
-    return expected
-
-
-def _in_force(row: tuple[str, str, str, str, float]) -> InForce:
-    company, case, order, services, lease_until = row
-    return InForce(company=company, case=case, order=order, services=tuple(json.loads(services)), lease_until=lease_until)

@@ -3,11 +3,12 @@
 Rule of this room: it answers exactly like the stored inventory; it only holds everything at once.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
-from agent.model import Company, Network, Policy, Selector, Service, Shape
+from agent.model import Company, Network, Policy, Selector, Service, Shape, StandingKey
 from agent.policy.checks import effective_class
+from agent.ruleset import standing_keys
 
 
 class _Set(Protocol):
@@ -67,6 +68,12 @@ class MemoryInventory:
     def count(self) -> int:
         """How many companies there are."""
         return len(self._loaded.companies)
+
+    def standing_keys(self, company_ids: Sequence[str]) -> Mapping[str, Sequence[StandingKey]]:
+        """What a measure could name in the kernel, of those companies of which that is the same on every day."""
+        known = ((name, self._loaded.companies.get(name)) for name in company_ids)
+        keys = ((name, standing_keys(company, self.services)) for name, company in known if company is not None)
+        return {name: found for name, found in keys if found}
 
     def by_billing_id(self, source: str, customer_id: str) -> str | None:
         """The company that billing source `source` calls `customer_id`."""

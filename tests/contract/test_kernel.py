@@ -334,6 +334,26 @@ def test_changes_while_a_dump_stands_still_are_possible(kernel):
     assert kernel.observe(FULL, keys(many[:10])).members == {}
 
 
+def test_a_dump_that_need_not_be_whole_gives_every_member_of_a_set_that_nobody_changes(kernel):
+    many = tuple(element(f"10.{i >> 8}.{i & 255}.0/24", case=f"c:{i}") for i in range(3000))
+    kernel.apply(Change(structure=FULL, add=many))
+    assert {k: found.case for k, found in kernel.dump("ged4_24", whole=False)} == {e.key: e.case for e in many}
+
+
+def test_a_dump_that_need_not_be_whole_goes_on_through_changes_and_may_be_left(kernel):
+    many = tuple(element(f"10.{i >> 8}.{i & 255}.0/24") for i in range(3000))
+    kernel.apply(Change(structure=FULL, add=many))
+    stream = kernel.dump("ged4_24", whole=False)
+    next(stream)
+    kernel.apply(Change(delete=keys(many[:10])))
+    assert {k for k, _ in stream} <= {e.key for e in many}
+    left = kernel.dump("ged4_24", whole=False)
+    next(left)
+    left.close()
+    assert {k for k, _ in kernel.dump("ged4_24", whole=False)} == {e.key for e in many[10:]}
+    assert refused(lambda: list(kernel.dump("nowhere", whole=False))) == errno.ENOENT
+
+
 # --- every case id that can occur ---
 
 

@@ -52,7 +52,7 @@ def test_a_period_ends_as_the_code_of_civil_procedure_says(act: str, days: int, 
 
 
 @given(st.dates(date(2020, 1, 1), date(2035, 1, 1)), st.integers(0, 120), st.sampled_from(["FR", "DE", "MA", "none"]))
-@examples(100)
+@examples(60)
 def test_a_period_is_never_shorter_than_its_days_and_ends_on_a_working_day(act: date, days: int, country: str) -> None:
     last = period_end(act, days, country)
     assert last >= act + timedelta(days=days)
@@ -185,7 +185,7 @@ def test_a_window_over_an_hour_that_never_comes_opens_when_the_clock_has_jumped(
     st.sampled_from([FOUR_DAYS, ALWAYS]),
     st.lists(st.floats(0, 1, exclude_max=True), min_size=4, max_size=4),
 )
-@examples(150)
+@examples(80)
 def test_an_opening_lasts_exactly_until_it_says(
     naive: datetime, zone: str, windows: tuple[Window, ...], parts: list[float]
 ) -> None:
@@ -196,6 +196,7 @@ def test_an_opening_lasts_exactly_until_it_says(
     state = found(now)
     assert state.until is not None
     assert state.until > now
-    assert all(found(now + (state.until - now) * part).open == state.open for part in parts)
-    assert found(state.until - timedelta(microseconds=1)).open == state.open
+    last = state.until - timedelta(microseconds=1)
+    assert all(found(min(now + (state.until - now) * part, last)).open == state.open for part in parts)
+    assert found(last).open == state.open
     assert found(state.until).open != state.open

@@ -137,6 +137,7 @@ def test_a_payment_in_another_currency_takes_what_it_touches_out_of_the_debt(all
 def test_money_left_over_in_a_currency_that_has_invoices_of_its_own_is_a_doubt_all_the_same() -> None:
     story = TWO.invoice("F3", "100.00", currency="USD").paid("5000.00", "2026-03-01 10:00", currency="USD")
     assert owed(story) == {"F1": "doubt", "F2": "doubt", "F3": "0.00"}
+    assert owed(TWO.paid("0.01", "2026-03-01 10:00", currency="USD")) == {"F1": "doubt", "F2": "doubt"}
     assert owed(TWO.invoice("F3", "100.00", currency="USD").paid("90.00", "2026-03-01 10:00", currency="USD"))["F1"] == "1000.00"
 
 
@@ -154,7 +155,8 @@ def test_money_that_came_back_after_a_notice_still_counts_for_that_notice() -> N
     story = TWO.paid("1000.00", "2026-03-12 10:00").returned("2026-04-20 10:00")
     assert owed(story) == {"F1": "1000.00", "F2": "600.00"}
     assert owed(story, since="2026-03-09 11:00") == {"F1": "0.00", "F2": "600.00"}
-    assert owed(story, since="2026-04-21 11:00") == {"F1": "1000.00", "F2": "600.00"}
+    for noticed in ("2026-04-20 10:00", "2026-04-21 11:00"):
+        assert owed(story, since=noticed) == {"F1": "1000.00", "F2": "600.00"}
 
 
 # --- disputes -----------------------------------------------------------------------------------------------------
@@ -224,7 +226,7 @@ def test_what_is_contested_is_no_debt(told, left, vague: bool) -> None:
 
 
 @given(stories(noise=6), favours, st.sampled_from([None, "2026-03-09 11:00"]))
-@examples(100)
+@examples(50)
 def test_a_fact_in_the_customers_favour_never_raises_what_is_left_of_an_invoice(story: Story, favour, since: str | None) -> None:
     before = debt(story.record, since=at(since) if since else None)
     after = debt(favour(story).record, since=at(since) if since else None)
@@ -236,7 +238,7 @@ def test_a_fact_in_the_customers_favour_never_raises_what_is_left_of_an_invoice(
 
 
 @given(stories(noise=6))
-@examples(60)
+@examples(30)
 def test_what_is_owed_under_a_notice_is_never_more_than_what_is_owed(story: Story) -> None:
     plain, under = debt(story.record), debt(story.record, since=at("2026-03-09 11:00"))
     for name, invoice in under.invoices.items():

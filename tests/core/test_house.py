@@ -47,7 +47,7 @@ ROOMS: Mapping[str, Room] = {
     "vocabulary": Room(floor=0, may={"fields": "the kinds of field its types are made of"}),
     "rules": Room(floor=0, may={"model": "kernel nouns are keyed by services and address families"}),
     # --- floor 1: the core, pure ---
-    "policy": Room(floor=1),
+    "policy": Room(floor=1, may={"ruleset": "an inventory tells what a measure could name in the kernel"}),
     "billing": Room(floor=1),
     "calendar": Room(floor=1),
     "record": Room(floor=1),
@@ -139,7 +139,13 @@ ROOMS: Mapping[str, Room] = {
             "ruleset": "the names of our own table, chains and sets",
         },
     ),
-    "inventory": Room(floor=2, may={"policy": "compiles the files that policy reads"}),
+    "inventory": Room(
+        floor=2,
+        may={
+            "policy": "compiles the files that policy reads",
+            "ruleset": "and, with each company, the kernel keys that a measure could name",
+        },
+    ),
     "config": Room(
         floor=2,
         may={"policy": "one strict reader for every file a person writes", "billing": "sources.yaml names kinds and makes sources"},

@@ -83,6 +83,10 @@ def assert_same_answers(stored: SqliteInventory, memory: MemoryInventory) -> Non
             assert stored.by_billing_id(source, customer) == memory.by_billing_id(source, customer) == company.id
     assert stored.company("nobody") is memory.company("nobody") is None
     assert stored.by_billing_id("stripe-main", "nobody") is memory.by_billing_id("stripe-main", "nobody") is None
+    ids = [company.id for company in companies]
+    assert stored.standing_keys(["nobody", *ids]) == {
+        company_id: list(keys) for company_id, keys in memory.standing_keys(ids).items()
+    }
     assert sorted(map(str, stored.local_networks())) == sorted(map(str, memory.local_networks()))
     assert list(stored.protected_selectors()) == list(memory.protected_selectors())
 
@@ -299,12 +303,12 @@ def test_a_child_brings_back_every_problem(directory: Path, cache: Path) -> None
     assert len(raised.value.problems) == 2
 
 
-def test_a_child_that_dies_is_one_problem(directory: Path, cache: Path) -> None:
+def test_a_cache_that_can_not_be_written_is_one_problem(directory: Path, cache: Path) -> None:
     cache.write_text("a file where the cache should be")
     with pytest.raises(ConfigError) as raised:
         asyncio.run(compile_in_child(directory, cache))
     (problem,) = raised.value.problems
-    assert (problem.code, problem.what) == (Code.NOT_COMPILED, "the process that reads it ended with 1")
+    assert (problem.file, problem.code, problem.what) == (str(cache), Code.NOT_COMPILED, "can not be written: File exists")
 
 
 def test_a_child_that_takes_too_long_is_ended(directory: Path, cache: Path) -> None:

@@ -13,7 +13,7 @@ from tests.core.stories import Story, folded, judgement_of, wanted
 
 
 @given(stories(noise=6), st.data())
-@examples(60)
+@examples(30)
 def test_any_order_and_any_multiplicity_of_the_same_facts_gives_the_same_decision(story: Story, data: st.DataObject) -> None:
     now = data.draw(nows)
     world = data.draw(circumstances(now))
@@ -25,7 +25,7 @@ def test_any_order_and_any_multiplicity_of_the_same_facts_gives_the_same_decisio
 
 
 @given(stories(), favours, st.data())
-@examples(300)
+@examples(120)
 def test_a_fact_in_the_customers_favour_never_increases_a_measure(story: Story, favour, data: st.DataObject) -> None:
     now = data.draw(nows)
     world = data.draw(circumstances(now))
@@ -41,7 +41,7 @@ def acts(judgement: Judgement) -> list[tuple[str, Act]]:
 
 
 @given(stories(), st.data())
-@examples(200)
+@examples(80)
 def test_a_decision_holds_until_the_next_look_it_asks_for(story: Story, data: st.DataObject) -> None:
     now = data.draw(nows)
     world = data.draw(circumstances(now))

@@ -495,9 +495,28 @@ def test_measures_of_companies_that_are_due_can_be_left_out(ledger: Ledger) -> N
         settle(ledger, name, next_at=next_at, basis=basis, held=True)
     ledger.append([payment(9, "fresh fact")])
     assert [one.company for one in ledger.in_force()] == names
-    left = [one.company for one in ledger.in_force(now=100.0, basis="b")]
+    left = [one.company for one in ledger.in_force_after("", now=100.0, basis="b", limit=10)]
     assert left == ["calm", "waits"]
     assert set(left) == set(names) - set(ledger.due(100.0, "b", 10))
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 5, 100])
+def test_a_page_of_measures_never_cuts_a_company_in_two(ledger: Ledger, limit: int) -> None:
+    ledger.append([payment(n, f"c{n}") for n in range(6)])
+    seq = ledger.head()[0]
+    every = [(measure(f"c{n}", "k1"), measure(f"c{n}", "k2"), measure(f"c{n}", "k3"))[: 1 + n % 3] for n in range(6)]
+    ledger.settle(
+        [Settled(company=f"c{n}", seq=seq, next_at=None, basis="b", measures=measures) for n, measures in enumerate(every)]
+    )
+    after, pages = "", []
+    while page := ledger.in_force_after(after, now=0.0, basis="b", limit=limit):
+        after = page[-1].company
+        pages.append(page)
+    assert [one for page in pages for one in page] == [one for measures in every for one in measures]
+    assert all(set(page).isdisjoint(other) for page in pages for other in pages if page is not other)
+    for page in pages:
+        for company in {one.company for one in page}:
+            assert [one for one in page if one.company == company] == list(ledger.measures_of(company))
 
 
 def test_orders_are_told_from_a_moment_on(ledger: Ledger) -> None:
@@ -520,7 +539,7 @@ def test_orders_are_told_from_a_moment_on(ledger: Ledger) -> None:
 
 
 def test_no_question_about_who_is_due_reads_a_whole_table(path: Path, ledger: Ledger) -> None:
-    from agent.ledger.sqlite import _DUE, _EVENTS, _EVENTS_ABOUT, _MEASURES, _MEASURES_OF, _MEASURES_SETTLED, _ORDERS
+    from agent.ledger.sqlite import _DUE, _EVENTS, _EVENTS_ABOUT, _MEASURES, _MEASURES_OF, _ORDERS, _STANDING
 
     db = sqlite3.connect(path)
     for query in _DUE:
@@ -538,9 +557,12 @@ def test_no_question_about_who_is_due_reads_a_whole_table(path: Path, ledger: Le
         plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {query}", arguments)]
         assert len(plan) == 1
         assert plan[0].startswith("SEARCH"), plan
-    at = {"company": "a", "case": "b", "now": 0, "basis": "b", "limit": 1}
-    plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {_MEASURES_SETTLED}", at)]
-    assert [step.split(" USING")[0] for step in plan] == ["SEARCH measures", "SEARCH companies"], plan
+    at = {"after": "a", "now": 0, "basis": "b", "limit": 1}
+    plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {_STANDING}", at)]
+    assert [step.split(" (")[0] for step in plan] == [
+        "SEARCH measures USING PRIMARY KEY",
+        "SEARCH companies USING COVERING INDEX companies_standing",
+    ], plan
     db.close()
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from agent.errors import ProofFailed
 from agent.model import L4, Attachment, Company, Selector, Service, ServiceClass, Shape, Site, Subscription
-from agent.proof import prove, prove_members
+from agent.proof import prove, prove_members, prove_standing
 from agent.rules import (
     Chain,
     DispatchFamily,
@@ -23,7 +23,7 @@ from agent.rules import (
     Side,
     Structure,
 )
-from agent.ruleset import key_bytes, members, structure
+from agent.ruleset import key_bytes, members, standing_keys, structure
 from tests.core.packet_evaluator import SYN, TCP, UDP, Packet, selects, walk
 from tests.core.strategies import TODAY, catalogues, classes, edges, selectors, suspendable
 
@@ -303,6 +303,26 @@ def test_an_element_that_no_living_measure_covers_is_stopped(wanted, company, se
     good = element("ged6_64", PLACES[1].prefix.network_address.packed)
     with pytest.raises(ProofFailed, match=why):
         prove_members((good, wanted) if company is ZA else (wanted,), company, services, PROVEN)
+
+
+def test_keys_that_were_compiled_for_a_company_pass_for_a_measure_that_names_their_service():
+    keys = standing_keys(ZA, BOTH)
+    assert {service for service, _, _ in keys} == {"ged", "vpn"}
+    prove_standing(keys, ("ged", "vpn"), PROVEN)
+
+
+@pytest.mark.parametrize(
+    ("key", "services", "why"),
+    [
+        (("vpn", "ged4_24", bytes(4)), ("ged", "vpn"), "was compiled for vpn and could refuse ged"),
+        (("vpn", "vpn4_24", bytes(4)), ("ged",), "could refuse vpn, of which the measure names"),
+        (("ged", "ged4_24", bytes(16)), ("ged",), "key 0{32}"),
+        (("pay", "pay4_24", bytes(4)), ("pay",), "no service owns set pay4_24"),
+    ],
+)
+def test_a_compiled_key_that_the_structure_takes_for_something_else_is_stopped(key, services, why):
+    with pytest.raises(ProofFailed, match=why):
+        prove_standing((key,), services, PROVEN)
 
 
 def test_an_element_that_is_stopped_is_named_as_a_person_would():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from agent.model import L4, Attachment, Company, Selector, Service, ServiceClass, Shape, Site, Subscription
 from agent.proof import prove, prove_members
 from agent.rules import LookupService, MemberSet
-from agent.ruleset import candidates, chain_name, key_bytes, members, read_key, set_name, stem, structure
+from agent.ruleset import candidates, chain_name, key_bytes, members, read_key, set_name, standing_keys, stem, structure
 from tests.core.packet_evaluator import ACK, NEVER_CUT, RST, SYN, TCP, UDP, Packet, owed, selects, walk
 from tests.core.strategies import SERVICE_IDS, TODAY, World, edges, networks_of, selectors, shapes_of, storms, worlds
 
@@ -112,6 +112,22 @@ def test_what_may_be_read_back_covers_what_may_ever_be_wanted(data):
         wanted = members(company, tuple(world.catalogue), "case-1", LEASE_MS, world.catalogue, day)
         assert {(e.set, e.key) for e in wanted} <= possible
         assert list(wanted) == sorted(wanted, key=lambda e: (e.set, e.key))
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_keys_compiled_ahead_are_what_a_measure_wants_on_any_day(data):
+    world = data.draw(worlds())
+    day = TODAY + timedelta(days=data.draw(st.integers(-3, 3)))
+    services = data.draw(st.frozensets(st.sampled_from(sorted(world.catalogue)))) if world.catalogue else frozenset()
+    for company in world.companies:
+        ahead = standing_keys(company, world.catalogue)
+        dated = any(place.valid_from or place.valid_to for _, place in company.attachments())
+        wanted = members(company, services, "case-1", LEASE_MS, world.catalogue, day)
+        if dated:
+            assert ahead == ()
+        else:
+            assert {(name, key) for service, name, key in ahead if service in services} == {(e.set, e.key) for e in wanted}
 
 
 @settings(max_examples=30, deadline=None)

@@ -371,7 +371,7 @@ class House:
         self.heartbeat()  # before the rest: cases that only wait for a feed are looked at every minute
         self.remember(*companies)
         self.let_act()
-        until(lambda: self.suspended() >= set(companies), 10, what=f"{companies} are suspended")
+        until(lambda: self.suspended() >= set(companies), 10 + len(companies) / 5, what=f"{companies} are suspended")
 
     # --- what is true -----------------------------------------------------------------------------------------------
 
