@@ -59,6 +59,15 @@ def period_end(act: date, days: int, country: str) -> date:
     return last
 
 
+def working_day_after(day: date, count: int, country: str) -> date:
+    """The working day that is so many working days after a day."""
+    for _ in range(count):
+        day += timedelta(days=1)
+        while not is_working_day(day, country):
+            day += timedelta(days=1)
+    return day
+
+
 def local_date(at: datetime, timezone: str) -> date:
     """The civil date at a place."""
     return at.astimezone(ZoneInfo(timezone)).date()

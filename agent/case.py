@@ -1,162 +1,62 @@
-"""Floor 1. Facts about one company -> its record -> its cases.
+"""Floor 1. The record of one company -> its cases.
 
 Rules of this room:
 
-1. A record is a set of distinct statements. Folding adds a statement or does nothing, so any order and any multiplicity of
-   the same events gives the same record, and everything below is a function of the record alone.
-2. Where statements about one thing disagree, the reading that favours the customer wins: the later date, the narrower
-   announcement, the weaker proof, the payment counted, the dispute open. Sums are in `debt`.
-3. A case is one debtor company, one formal notice, one set of invoices. A company may have several; they never share facts
+1. Where statements about one thing disagree, the reading that favours the customer wins: the later date, the narrower
+   announcement, the weaker proof, the payment counted, the dispute open. Sums are in `debt`, holds in `holds`.
+2. A case is one debtor company, one formal notice, one set of invoices. A company may have several; they never share facts
    that cut, only facts that help.
-4. Nothing is closed by forgetting: what the agent itself did (ordered, applied, restored) are facts of the same record.
+3. Nothing is closed by forgetting: what the agent itself did (ordered, applied, restored) are facts of the same record.
+4. What ends the ground of a notice (a plan agreed, the debtor replaced, an error, a person's word) ends its case for good.
 """
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from agent.event import HOLDS, TYPES, Event, instant, parse_instant
+from agent.event import parse_instant
+from agent.holds import Hold, Insolvency, holds, overtaken, proceedings
+from agent.host import ClockState, HostFacts, host_facts
 from agent.model import Mode
+from agent.notices import LastWarning, Notice, Reminder, notices, reminders, warnings
+from agent.persons import Approval, Override, StandingApproval, approvals, overrides, waived
+from agent.record import EMPTY_RECORD, Record, Statement, favourable, fold, keys, latest, standing, statements
 
-#: {event type: {business key: {statement id: {"at", "id", "source", "body"}}}} - plain JSON, so that it can be stored.
-Record = dict[str, Any]
+__all__ = [
+    "EMPTY_RECORD",
+    "Announced",
+    "Approval",
+    "Case",
+    "ClockState",
+    "Hold",
+    "HostFacts",
+    "Insolvency",
+    "LastWarning",
+    "Notice",
+    "Order",
+    "Override",
+    "Pinned",
+    "Preflight",
+    "Record",
+    "Reminder",
+    "StandingApproval",
+    "Statement",
+    "case_id",
+    "cases",
+    "favourable",
+    "fold",
+    "holds",
+    "host_facts",
+    "keys",
+    "statements",
+]
 
-EMPTY_RECORD: Record = {}
+#: Causes of a restore after which money that comes back reopens the matter.
+_PAID = frozenset({"paid", "partially_paid_below_threshold"})
 
-#: Types that only tell what happened to the host or to the rules; no decision rests on them. (A pause is obeyed from the stop
-#: file, which works without the ledger.)
-_NOT_FOLDED = frozenset(
-    {
-        "measure.repaired",
-        "policy.loaded",
-        "policy.rejected",
-        "agent.started",
-        "customer.unknown",
-        "case.observed",
-        "pause.set",
-        "pause.lifted",
-    }
-)
-
-
-#: Field of a body that stays in the ledger's row: evidence for people, several times the size of everything else, and no
-#: decision rests on it.
-_EVIDENCE = "gate"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Statement:
-    """One thing somebody said: when it happened, who said it, the event that carried it, the body."""
-
-    at: datetime
-    id: str
-    source: str
-    body: Mapping[str, Any]
-
-
-def fold(record: Record, event: Event) -> Record:
-    """Add one event to a record; the record given is left as it was.
-
-    The same fact under two event ids (same type, business key, time and body) is one statement. Of heartbeats only the
-    latest of each source is kept: a feed's past liveness decides nothing.
-    """
-    if event.type in _NOT_FOLDED:
-        return record
-    spec = TYPES[event.type]
-    beat = event.type == "heartbeat"
-    key = event.source if beat else str(event.body[spec.key]) if spec.key else event.id
-    at = instant(event.occurred_at)
-    kept = record.get(event.type, {})
-    said = kept.get(key, {})
-    name = hashlib.sha256(
-        json.dumps([at, event.body], sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    ).hexdigest()[:16]
-    if beat and any((other["at"], known) > (at, name) for known, other in said.items()):
-        return record
-    entry = {"at": at, "id": event.id, "source": event.source, "body": {k: v for k, v in event.body.items() if k != _EVIDENCE}}
-    # Two ids for one statement: the smaller id stands for both, whichever came first.
-    if name in said and said[name]["id"] <= event.id:
-        return record
-    said = {name: entry} if beat else {**said, name: entry}
-    return {**record, event.type: {**kept, key: said}}
-
-
-def statements(record: Record, type_: str, key: str | None = None) -> list[Statement]:
-    """Every statement of a type (about one key, when given), oldest first, ties by id."""
-    found = record.get(type_, {})
-    groups = found.values() if key is None else [found.get(key, {})]
-    said = [
-        Statement(at=parse_instant(each["at"]), id=each["id"], source=each["source"], body=each["body"])
-        for group in groups
-        for each in group.values()
-    ]
-    return sorted(said, key=lambda one: (one.at, one.id))
-
-
-def keys(record: Record, type_: str) -> list[str]:
-    """The business keys a type has statements about, sorted."""
-    return sorted(record.get(type_, {}))
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Notice:
-    """A formal notice as announced: where statements differ, the narrowest services and the latest dates.
-
-    `first_at` is the earliest date anybody gives for sending it: what the notice recalls must be older. `stage` is the
-    smallest measure it announces, None where it only names services.
-    """
-
-    id: str
-    channel: str
-    first_at: datetime
-    dispatched_at: datetime
-    invoices: tuple[str, ...]
-    reminders: tuple[str, ...]
-    services: tuple[str, ...]
-    earliest_on: str
-    stage: int | None
-    states: frozenset[str]
-    cure_days: int
-    effective_at: datetime | None
-    effective_by: str
-    proof: str
-    undeliverable: bool
-    facts: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Reminder:
-    """A reminder with the invoices it names. `first_at` is the earliest date anybody gives for it, `sent_at` the latest."""
-
-    id: str
-    first_at: datetime
-    sent_at: datetime
-    invoices: frozenset[str]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Hold:
-    """Something that forbids suspending. `restores`: brings a suspended service back at once."""
-
-    id: str
-    kind: str
-    restores: bool
-    effective_from: datetime
-    fact: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Approval:
-    """A named person's word on one case. `by` is the operating-system user, which is what makes two persons distinct."""
-
-    by: str
-    role: str
-    at: datetime
-    expires_at: datetime | None
-    fact: str
+#: The cause of a restore that only lets time pass because a payment was announced.
+ANNOUNCED = "announced"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -175,13 +75,53 @@ class Order:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Preflight:
+    """The last look at the local applications and dependencies of a company before a measure.
+
+    `baseline_hours`: for how long they were watched; `local_matches`: local flows that a dry run of the measure would hit.
+    """
+
+    at: datetime
+    green: bool
+    baseline_hours: int
+    local_matches: int
+    fact: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pinned:
+    """The policy and the effective class of each subscribed service as they were when the notice was first judged."""
+
+    policy: Mapping[str, Any]
+    classes: Mapping[str, str]
+    digest: str
+    fact: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Announced:
+    """A transfer that was announced after the notice went out: not money yet."""
+
+    payment: str
+    at: datetime
+    fact: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Case:
     """One debtor, one notice, one set of invoices, and what the agent did about it so far.
 
-    `closed` is the cause of the final restore, or "" while the case lives. `order` is the order that no restore has ended yet;
-    a case closed by hand has one until the restore is read back. `orders` counts every order ever given, so that the next one
-    has a number of its own. `in_force_since` is when a measure of this case was first applied. `overtaken_by` are the kinds of
-    hold that changed what is due and were lifted since the notice was sent: a broken payment plan takes a new notice.
+    `closed` is why the case ended (see `closing`), or "" while it lives. `order` is the order that no restore has ended yet;
+    a case that was closed has one until the restore is read back. `orders` counts every order ever given, so that the next one
+    has a number of its own. `in_force_since` is when a measure of this case was first applied.
+
+    `unreachable`: contacts at which nobody is reached. `insolvency`: proceedings that are open. `insolvency_checked_at`: when
+    the register was last looked at for this company alone. `regressions`: local applications that stopped answering and did not
+    recover. `scope_changes`: those nobody looked at since. `waived`: gentler stages that were not tried, `waived_why` says why.
+    `reopens`: the id of the earlier case whose payment came back, where its notice said that it would be reopened.
+    `announced`: announced payments; `graced_at`: when the one delay that they give was first used; `spared_at`: when it restored
+    a measure, after which persons must approve anew.
+    `overtaken_by` are the kinds of hold that changed what is due and were lifted since the notice was sent: it takes a new one.
     """
 
     id: str
@@ -196,6 +136,35 @@ class Case:
     overtaken_by: tuple[str, ...]
     proposed: bool
     closed: str
+    warnings: tuple[LastWarning, ...]
+    unreachable: tuple[str, ...]
+    insolvency: Insolvency | None
+    insolvency_checked_at: datetime | None
+    preflight: Preflight | None
+    regressions: tuple[str, ...]
+    scope_changes: tuple[str, ...]
+    overrides: tuple[Override, ...]
+    waived: frozenset[int]
+    waived_why: str
+    pinned: Pinned | None
+    reopens: str
+    announced: tuple[Announced, ...]
+    graced_at: datetime | None
+    spared_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Shared:
+    """What all cases of a company have in common, read once."""
+
+    reminders: tuple[Reminder, ...]
+    holds: tuple[Hold, ...]
+    unreachable: tuple[str, ...]
+    insolvency: Insolvency | None
+    insolvency_checked_at: datetime | None
+    preflight: Preflight | None
+    regressions: tuple[str, ...]
+    scope_changes: tuple[str, ...]
 
 
 def case_id(company: str, notice: str) -> str:
@@ -205,56 +174,67 @@ def case_id(company: str, notice: str) -> str:
 
 def cases(company: str, record: Record) -> tuple[Case, ...]:
     """Every case of a company, by notice id."""
-    reminders = tuple(_reminders(record))
-    held = tuple(holds(record))
-    return tuple(_case(company, record, notice, reminders, held) for notice in _notices(record))
+    asked = tuple(notices(record))
+    if not asked:
+        return ()
+    running = [one for one in proceedings(record) if one.open]
+    shared = _Shared(
+        reminders=tuple(reminders(record)),
+        holds=holds(record),
+        unreachable=_names(record, "contact.unreachable", "contact.reachable"),
+        insolvency=max(running, key=lambda one: (one.judgment_on, one.id), default=None),
+        insolvency_checked_at=max((one.at for one in statements(record, "insolvency.checked")), default=None),
+        preflight=_preflight(record),
+        regressions=_names(record, "local.regressed", "local.recovered"),
+        scope_changes=_names(record, "scope.changed", "scope.reviewed"),
+    )
+    return tuple(_case(company, record, notice, asked, shared) for notice in asked)
 
 
-def _case(company: str, record: Record, notice: Notice, reminders: tuple[Reminder, ...], held: tuple[Hold, ...]) -> Case:
+def _names(record: Record, opened: str, closed: str) -> tuple[str, ...]:
+    return tuple(key for key, _ in standing(record, opened, closed))
+
+
+def _case(company: str, record: Record, notice: Notice, asked: tuple[Notice, ...], shared: _Shared) -> Case:
     name = case_id(company, notice.id)
-    given, ended, proposed, approved, revoked, applied = (
+    given, ended, proposed, approved, applied, delayed = (
         [one for one in statements(record, type_) if one.body["case"] == name]
-        for type_ in (
-            "order.suspend",
-            "measure.restored",
-            "case.proposed",
-            "approval.given",
-            "approval.revoked",
-            "measure.applied",
-        )
+        for type_ in ("order.suspend", "measure.restored", "case.proposed", "approval.given", "measure.applied", "case.delayed")
     )
     last_end = max((one.at for one in ended), default=None)
-    void_until = max((one.at for one in (*ended, *revoked)), default=None)
     ended_orders = {one.body["order"] for one in ended}
     living = [one for one in given if one.body["order"] not in ended_orders]
-    closed = next((str(one.body["cause"]) for one in ended if one.body["final"]), "")
-    # A person's word to restore closes whatever was under way against the company; a notice that only runs goes on.
-    by_hand = max((one.at for one in statements(record, "restore.ordered")), default=None)
-    if by_hand is not None and any(one.at <= by_hand for one in (*given, *proposed, *approved)):
-        closed = closed or "operator"
+    spared = [one.at for one in ended if _reason(one) == ANNOUNCED]
+    stages, why = waived(record, name)
+    earlier = _reopened(company, record, notice, asked)
     return Case(
         id=name,
         company=company,
-        notice=notice,
-        reminders=reminders,
-        holds=held,
-        approvals=tuple(_approval(one) for one in approved if void_until is None or one.at > void_until),
+        notice=_with_reminders(notice, earlier),
+        reminders=shared.reminders,
+        holds=tuple(hold for hold in shared.holds if _bears(hold, notice)),
+        approvals=approvals(record, name, (one.at for one in ended)),
         order=_order(record, living[-1]) if living else None,
         orders=len({one.body["order"] for one in given}),
         in_force_since=min((one.at for one in applied), default=None),
-        overtaken_by=tuple(sorted(_overtaken(record, notice))),
+        overtaken_by=overtaken(record, notice.first_at),
         proposed=any(last_end is None or one.at > last_end for one in proposed),
-        closed=closed,
-    )
-
-
-def _approval(said: Statement) -> Approval:
-    return Approval(
-        by=str(said.body["by"]),
-        role=str(said.body["role"]),
-        at=said.at,
-        expires_at=parse_instant(said.body["expires_at"]) if "expires_at" in said.body else None,
-        fact=said.id,
+        closed=_closed(record, name, notice, ended, (*given, *proposed, *approved)),
+        warnings=tuple(warnings(record, notice.id)),
+        unreachable=shared.unreachable,
+        insolvency=shared.insolvency,
+        insolvency_checked_at=shared.insolvency_checked_at,
+        preflight=shared.preflight,
+        regressions=shared.regressions,
+        scope_changes=shared.scope_changes,
+        overrides=overrides(record, name),
+        waived=stages,
+        waived_why=why,
+        pinned=_pinned(record, notice.id),
+        reopens=case_id(company, earlier.id) if earlier else "",
+        announced=tuple(_announced(record, notice)),
+        graced_at=min((*spared, *(one.at for one in delayed)), default=None),
+        spared_at=min(spared, default=None),
     )
 
 
@@ -273,157 +253,103 @@ def _order(record: Record, said: Statement) -> Order:
     )
 
 
-#: Channels from the weakest proof to the strongest; where statements differ, the weakest counts.
-_CHANNELS = ("email", "lrar", "lre_q", "commissaire_de_justice")
+def _bears(hold: Hold, notice: Notice) -> bool:
+    """Does a hold bear on the case of a notice? What the notice says in any of its statements counts."""
+    if hold.services is not None and not hold.services & set(notice.services):
+        return False
+    if hold.invoices is not None and not hold.invoices & notice.named:
+        return False
+    to_officeholder = notice.addressee == "officeholder"
+    return not (hold.spares_after is not None and to_officeholder and notice.first_at >= hold.spares_after)
 
 
-def _notices(record: Record) -> Iterator[Notice]:
-    for key in keys(record, "notice.dispatched"):
-        said = statements(record, "notice.dispatched", key)
-        bodies = [one.body for one in said]
-        announced = [body["announces"] for body in bodies]
-        channels = {str(body["channel"]) for body in bodies}
-        effective, how, proof, facts = _effect(record, key, electronic="lre_q" in channels)
-        undeliverable = statements(record, "notice.undeliverable", key)
-        kept = {service for each in announced for service in each.get("kept", ())}
-        yield Notice(
-            id=key,
-            channel=min(channels, key=_CHANNELS.index),
-            first_at=said[0].at,
-            dispatched_at=said[-1].at,
-            invoices=_in_all(bodies, "invoices"),
-            reminders=_in_all(bodies, "reminders"),
-            services=tuple(name for name in _in_all(announced, "services") if name not in kept),
-            earliest_on=max(str(each["earliest_on"]) for each in announced),
-            stage=min((int(each["stage"]) for each in announced if "stage" in each), default=None),
-            states=frozenset.intersection(*(frozenset(body["states"]) for body in bodies)),
-            cure_days=max(int(body.get("cure_days", 0)) for body in bodies),
-            effective_at=None if undeliverable else effective,
-            effective_by="undeliverable" if undeliverable else how,
-            proof=proof,
-            undeliverable=bool(undeliverable),
-            facts=(*(one.id for one in said), *facts, *(one.id for one in undeliverable)),
-        )
+def _reason(ended: Statement) -> str:
+    """Why a measure ended, in one word; restores recorded before there was a word for it have the cause alone."""
+    return str(ended.body.get("reason") or ended.body["cause"].partition(":")[0])
 
 
-def _in_all(bodies: list[Mapping[str, Any]], name: str) -> tuple[str, ...]:
-    return tuple(sorted(set.intersection(*(set(body[name]) for body in bodies))))
+def _closed(record: Record, name: str, notice: Notice, ended: list[Statement], under_way: tuple[Statement, ...]) -> str:
+    if any(one.body["case"] == name for one in statements(record, "case.voided")):
+        return "error"
+    final = next((_reason(one) for one in ended if one.body["final"]), "")
+    if final:
+        return final
+    if any(one.at >= notice.first_at for one in statements(record, "debtor.replaced")):
+        return "superseded"
+    if any(_planned(record, key, notice) for key in keys(record, "plan.agreed")):
+        return "plan_agreed"
+    # A person's word to restore closes whatever was under way against the company; a notice that only runs goes on.
+    by_hand = max((one.at for one in statements(record, "restore.ordered")), default=None)
+    return "operator" if by_hand is not None and any(one.at <= by_hand for one in under_way) else ""
 
 
-def _effect(record: Record, notice: str, *, electronic: bool) -> tuple[datetime | None, str, str, tuple[str, ...]]:
-    """When a notice took effect, by which fact, and whether a proof came with it.
+def _planned(record: Record, plan: str, notice: Notice) -> bool:
+    """Was a payment plan for these invoices agreed, or still running, after the notice went out?"""
+    agreed = statements(record, "plan.agreed", plan)
+    if all(one.body["invoices"] and not notice.named & set(one.body["invoices"]) for one in agreed):
+        return False
+    said = (*agreed, *statements(record, "plan.broken", plan), *statements(record, "plan.ended", plan))
+    return any(one.at >= notice.first_at for one in said)
 
-    Delivered or refused: that day. Not claimed: the first presentation (Cass. 1re civ., 20 Jan 2021, 19-20.680), but for an
-    electronic registered letter the day it lapsed (CPCE R53-3: the addressee has fifteen days). Presented alone has no effect
-    yet: the letter may still come back. Of several dates the latest counts.
+
+def _preflight(record: Record) -> Preflight | None:
+    said = latest(record, "preflight.done")
+    if not said:
+        return None
+    return Preflight(
+        at=said[0].at,
+        green=all(one.body["result"] == "green" for one in said),
+        baseline_hours=min(one.body["baseline_hours"] for one in said),
+        local_matches=max(one.body["local_matches"] for one in said),
+        fact=said[-1].id,
+    )
+
+
+def _pinned(record: Record, notice: str) -> Pinned | None:
+    said = statements(record, "policy.pinned", notice)
+    if not said:
+        return None
+    body = said[0].body
+    return Pinned(policy=body["policy"], classes=body["classes"], digest=str(body["policy"].get("digest", "")), fact=said[0].id)
+
+
+def _announced(record: Record, notice: Notice) -> Iterator[Announced]:
+    for key in keys(record, "payment.announced"):
+        for one in statements(record, "payment.announced", key):
+            named = set(one.body["invoices"])
+            if one.at >= notice.first_at and (not named or named & notice.named):
+                yield Announced(payment=key, at=one.at, fact=one.id)
+
+
+def _reopened(company: str, record: Record, notice: Notice, asked: tuple[Notice, ...]) -> Notice | None:
+    """The notice whose case was restored for money that came back since, if it said that it would be reopened then.
+
+    Only what the agent did and that money came back decides it: nothing said in the customer's favour may make a notice
+    period shorter.
     """
-    found: list[tuple[datetime, str, str, tuple[str, ...]]] = []
-    for how in ("delivered", "refused"):
-        said = statements(record, f"notice.{how}", notice)
-        if said:
-            found.append((said[-1].at, how, _proof(said), tuple(one.id for one in said)))
-    unclaimed = statements(record, "notice.unclaimed", notice)
-    if unclaimed:
-        presented = statements(record, "notice.presented", notice)
-        facts = tuple(one.id for one in (*unclaimed, *presented))
-        at = presented[-1].at if presented and not electronic else unclaimed[-1].at
-        found.append((at, "unclaimed", _proof(unclaimed) or _proof(presented), facts))
-    return max(found, default=(None, "", "", ()), key=lambda one: (one[0], one[1]))
+    found = [
+        one
+        for one in asked
+        if one.first_at < notice.first_at
+        and "reopen" in one.states
+        and not one.undeliverable
+        and set(one.invoices) & set(notice.invoices)
+        and _came_back(record, case_id(company, one.id), notice.first_at)
+    ]
+    return max(found, key=lambda one: (one.first_at, one.id), default=None)
 
 
-def _proof(said: list[Statement]) -> str:
-    return next((str(one.body["proof"]) for one in reversed(said) if one.body.get("proof")), "")
+def _came_back(record: Record, case: str, before: datetime) -> bool:
+    ends = [
+        one.at
+        for one in statements(record, "measure.restored")
+        if one.body["case"] == case and one.body["final"] and _reason(one) in _PAID
+    ]
+    return bool(ends) and any(min(ends) < one.at < before for one in statements(record, "payment.reversed"))
 
 
-def _reminders(record: Record) -> Iterator[Reminder]:
-    for key in keys(record, "reminder.sent"):
-        said = statements(record, "reminder.sent", key)
-        named = frozenset(_in_all([one.body for one in said], "invoices"))
-        yield Reminder(id=key, first_at=said[0].at, sent_at=said[-1].at, invoices=named)
-
-
-def holds(record: Record) -> Iterator[Hold]:
-    """Holds that are set: the latest word counts, and in a tie the hold stays."""
-    for key in keys(record, "hold.set"):
-        said = statements(record, "hold.set", key)
-        lifted = statements(record, "hold.lifted", key)
-        if lifted and lifted[-1].at > said[-1].at:
-            continue
-        kinds = {str(one.body["kind"]) for one in said}
-        starts = [parse_instant(one.body["effective_from"]) if "effective_from" in one.body else one.at for one in said]
-        yield Hold(
-            id=key,
-            kind=min(kinds, key=lambda kind: (not HOLDS[kind], kind)),
-            restores=any(HOLDS[kind] for kind in kinds),
-            effective_from=min(starts),
-            fact=said[-1].id,
-        )
-
-
-#: Holds by which what is due was agreed or judged anew; the notice they overtake is spent.
-_RENEWING = frozenset({"payment_plan", "insolvency", "court", "grace_period"})
-
-
-def _overtaken(record: Record, notice: Notice) -> Iterator[str]:
-    for key in keys(record, "hold.set"):
-        said = statements(record, "hold.set", key)
-        lifted = statements(record, "hold.lifted", key)
-        # One that stands is told by the holds themselves; of one that was lifted before the notice nothing is left.
-        if lifted and lifted[-1].at > said[-1].at and lifted[-1].at >= notice.first_at:
-            yield from _RENEWING.intersection(str(one.body["kind"]) for one in said)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StandingApproval:
-    """A named person's dated word that a policy, in exactly this version, may act by itself."""
-
-    by: str
-    role: str
-    policy: str
-    policy_digest: str
-    at: datetime
-    expires_at: datetime
-    fact: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class HostFacts:
-    """What the record of the host itself says: standing approvals and the last heartbeat of each source."""
-
-    standing: tuple[StandingApproval, ...]
-    heartbeats: Mapping[str, datetime]
-
-
-def host_facts(record: Record) -> HostFacts:
-    """Read the record of the subject `HOST`."""
-    revoked: dict[str, datetime] = {}
-    for one in statements(record, "standing_approval.revoked"):
-        revoked[str(one.body["policy"])] = one.at
-    standing = tuple(
-        StandingApproval(
-            by=str(one.body["by"]),
-            role=str(one.body["role"]),
-            policy=str(one.body["policy"]),
-            policy_digest=str(one.body["policy_digest"]),
-            at=one.at,
-            expires_at=parse_instant(one.body["expires_at"]),
-            fact=one.id,
-        )
-        for one in statements(record, "standing_approval.given")
-        if one.body["policy"] not in revoked or one.at > revoked[str(one.body["policy"])]
-    )
-    return HostFacts(
-        standing=standing,
-        heartbeats={source: statements(record, "heartbeat", source)[-1].at for source in keys(record, "heartbeat")},
-    )
-
-
-def favourable(type_: str) -> bool:
-    """True for facts that can only help the customer; the tests of monotony range over these."""
-    return type_ in _FAVOURABLE
-
-
-_FAVOURABLE = frozenset(
-    {"invoice.cancelled", "payment.received", "payment.announced", "dispute.opened", "hold.set", "notice.undeliverable",
-     "restore.ordered", "approval.revoked", "standing_approval.revoked", "pause.set"}
-)  # fmt: skip
+def _with_reminders(notice: Notice, earlier: Notice | None) -> Notice:
+    """The reminders of the case that is reopened count for the new notice too."""
+    if earlier is None:
+        return notice
+    return replace(notice, reminders=tuple(sorted({*notice.reminders, *earlier.reminders})))

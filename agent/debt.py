@@ -10,6 +10,8 @@ Rules of this room:
 5. The sum of an invoice is the latest word on it (billers restate what remains to be paid); of one instant, the smaller.
 6. Money that came back after a notice was sent still counts for that notice: whoever complied with it is told again before
    anything is suspended.
+7. What was owed before insolvency proceedings were opened is never owed again here, also when they are over: it gives a right
+   to declare a claim (C. com. L622-13), no more.
 """
 
 import json
@@ -18,7 +20,8 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 
-from agent.case import Record, Statement, keys, statements
+from agent.holds import proceedings
+from agent.record import Record, Statement, keys, statements
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,8 +38,9 @@ class InvoiceLine:
 class Invoice:
     """An invoice and what is left of its principal.
 
-    `out` says why it does not count ("cancelled", "disputed", "doubt"), or is empty. `contracts` are those it is said to be
-    under, `stated_at` is when it was first heard of.
+    `out` says why it does not count ("cancelled", "insolvency", "disputed", "doubt"), or is empty. `contracts` are those it is
+    said to be under, `stated_at` is when it was first heard of. `arose_on` is the earliest day that anybody gives for what it
+    is for: the day it was issued or a period began, and the due date where neither is known.
     """
 
     id: str
@@ -47,17 +51,22 @@ class Invoice:
     lines: tuple[InvoiceLine, ...]
     contracts: tuple[str, ...]
     stated_at: datetime
+    arose_on: date
     out: str
     facts: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Debt:
-    """Every invoice of a company, disputes that no invoice or motive narrows down, and what has to be looked at by a person."""
+    """Every invoice of a company, disputes that no invoice or motive narrows down, and what has to be looked at by a person.
+
+    `upheld`: the invoices that were rightly contested; they are out of the debt for good.
+    """
 
     invoices: Mapping[str, Invoice]
     vague_disputes: tuple[str, ...]
     doubts: tuple[str, ...]
+    upheld: frozenset[str] = frozenset()
 
 
 def debt(record: Record, *, since: datetime | None = None) -> Debt:
@@ -76,9 +85,10 @@ def debt(record: Record, *, since: datetime | None = None) -> Debt:
         key: _invoice(record, key, doubts) for key in sorted({*keys(record, "invoice.issued"), *keys(record, "invoice.overdue")})
     }
     named = {name for one in statements(record, "notice.dispatched") for name in one.body["invoices"]}
-    disputed, vague = _disputes(record, invoices)
+    disputed, upheld, vague = _disputes(record, invoices)
+    judgment_on = max((one.judgment_on for one in proceedings(record)), default=None)
     paid, free = _payments(record, invoices, doubts, since)
-    out = {key: invoice.out or _left_out(key, disputed, doubts) for key, invoice in invoices.items()}
+    out = {key: invoice.out or _left_out(invoice, judgment_on, disputed, doubts) for key, invoice in invoices.items()}
     for key, invoice in invoices.items():  # money beyond what an invoice can take is the customer's: it pays the others
         surplus = paid.get(key, Decimal(0)) - (Decimal(0) if out[key] == "cancelled" else invoice.principal)
         if surplus > 0:
@@ -97,13 +107,17 @@ def debt(record: Record, *, since: datetime | None = None) -> Debt:
             if left > 0 and invoice.currency != currency and invoice.remaining > 0 and not invoice.out:
                 doubts[key] = f"{left} {currency} paid without saying what for, invoice {key} is in {invoice.currency}"
                 settled[key] = replace(invoice, out="doubt")
-    return Debt(invoices=settled, vague_disputes=vague, doubts=tuple(sorted(set(doubts.values()))))
+    return Debt(
+        invoices=settled, vague_disputes=vague, doubts=tuple(sorted(set(doubts.values()))), upheld=frozenset(upheld & set(settled))
+    )
 
 
-def _left_out(key: str, disputed: set[str], doubts: Mapping[str, str]) -> str:
-    if key in disputed:
+def _left_out(invoice: Invoice, judgment_on: date | None, disputed: set[str], doubts: Mapping[str, str]) -> str:
+    if judgment_on is not None and invoice.arose_on < judgment_on:
+        return "insolvency"
+    if invoice.id in disputed:
         return "disputed"
-    return "doubt" if key in doubts else ""
+    return "doubt" if invoice.id in doubts else ""
 
 
 def _invoice(record: Record, key: str, doubts: dict[str, str]) -> Invoice:
@@ -130,9 +144,17 @@ def _invoice(record: Record, key: str, doubts: dict[str, str]) -> Invoice:
         lines=lines,
         contracts=tuple(sorted({str(one.body["contract"]) for one in said if one.body.get("contract")})),
         stated_at=said[0].at,
+        arose_on=_arose_on(said),
         out="cancelled" if cancelled else "",
         facts=tuple(one.id for one in (*said, *cancelled)),
     )
+
+
+def _arose_on(said: list[Statement]) -> date:
+    """The earliest day given for what an invoice is for; what is as old as a judgment is a claim, not a debt to be pressed."""
+    days = [one.body["issued_on"] for one in said if "issued_on" in one.body]
+    days += [line["period_from"] for one in said for line in one.body.get("lines", ()) if "period_from" in line]
+    return date.fromisoformat(min(days or [one.body["due_on"] for one in said]))
 
 
 def _lines(said: Statement) -> tuple[InvoiceLine, ...]:
@@ -177,9 +199,10 @@ def _payments(
     return paid, free
 
 
-def _disputes(record: Record, invoices: Mapping[str, Invoice]) -> tuple[set[str], tuple[str, ...]]:
-    """Invoices that are contested or were rightly contested, and open disputes that name no invoice or no motive."""
+def _disputes(record: Record, invoices: Mapping[str, Invoice]) -> tuple[set[str], set[str], tuple[str, ...]]:
+    """Invoices that are or were rightly contested, the latter alone, and open disputes that name no invoice or no motive."""
     disputed: set[str] = set()
+    won: set[str] = set()
     vague: set[str] = set()
     for key in keys(record, "dispute.opened"):
         opened = statements(record, "dispute.opened", key)
@@ -190,8 +213,8 @@ def _disputes(record: Record, invoices: Mapping[str, Invoice]) -> tuple[set[str]
         for one in opened:
             named = one.body.get("invoices", ())
             disputed.update(named)
-            if upheld and not named:  # whoever is right about everything is right about all that was asked for by then
-                disputed.update(invoice.id for invoice in invoices.values() if invoice.stated_at <= one.at)
+            if upheld:  # whoever is right about everything is right about all that was asked for by then
+                won.update(named or (invoice.id for invoice in invoices.values() if invoice.stated_at <= one.at))
             if not upheld and (not named or not one.body.get("motive")):
                 vague.add(key)
-    return disputed, tuple(sorted(vague))
+    return disputed | won, won, tuple(sorted(vague))

@@ -4,7 +4,8 @@ Rules of this room:
 
 1. Restoring needs one reason; suspending needs every check. A doubt resolves to service on.
 2. A restore because a standing check stopped passing closes the case: cutting again takes a new formal notice. A restore for
-   a reason of our own (lease ran out, pause, lower ceiling) leaves the case open, but every approval must be given again.
+   a reason of our own (lease ran out, pause, lower ceiling) or because a payment was announced leaves the case open, but
+   every approval must be given again.
 3. Nothing is back-dated: a decision is about now.
 4. The same arguments give the same decision; `next_at` says until when they would, if no new fact comes.
 """
@@ -14,12 +15,18 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from agent.case import Case, Order
+from agent.case import ANNOUNCED, Case, Order
+from agent.closing import reason, words
+from agent.debt import Debt
 from agent.gate import Check, Gate, Kind
 from agent.model import Mode, Policy
 
 #: How often a case that only waits for persons or feeds is looked at again; facts that arrive are looked at at once.
 POLL = timedelta(seconds=60)
+
+
+#: Why a case waits because of an announced payment, in French and in English.
+_WAITS = ("paiement annoncé", "payment announced")
 
 
 class Act(StrEnum):
@@ -37,8 +44,9 @@ class Act(StrEnum):
 class Decision:
     """What to do about one case, why, and when to look again without a new fact (None: never).
 
-    `lease_until` is how long the measure may stay in the kernel without another look; only with SUSPEND and KEEP.
-    `final`: the case is closed by this restore.
+    `cause` is a check's code or a word, `fr` and `en` say it to people. `lease_until` is how long the measure may stay in the
+    kernel without another look; only with SUSPEND and KEEP. `final`: the case is closed by this restore, and `reason` says why in
+    the words of the trade (`closing.REASONS`); of a restore that is not final it is the cause.
     """
 
     case: str
@@ -46,32 +54,57 @@ class Decision:
     cause: str = ""
     fr: str = ""
     en: str = ""
+    reason: str = ""
     final: bool = False
     lease_until: datetime | None = None
     next_at: datetime | None = None
 
 
 def decide(
-    *, case: Case, gate: Gate, policy: Policy, paused: bool, restore_all: bool, lease_until: datetime | None, now: datetime
+    *,
+    case: Case,
+    debt: Debt,
+    gate: Gate,
+    policy: Policy,
+    paused: bool,
+    restore_all: bool,
+    lease_until: datetime | None,
+    grace_until: datetime | None,
+    now: datetime,
 ) -> Decision:
     """Decide one case.
 
     Args:
         case: the case.
+        debt: what is owed under its notice.
         gate: its judgement at `now`.
         policy: the company's policy (lease length).
         paused: a person stopped new suspensions on this host.
         restore_all: a person asked for everything to be restored meanwhile.
         lease_until: until when the measure in force may stay in the kernel; None if none is in force.
+        grace_until: until when the case waits because a payment was announced; None: it does not.
         now: aware instant.
     """
     if case.order is not None:
-        return _running(case, case.order, gate, paused=paused, restore_all=restore_all, lease_until=lease_until, now=now)
+        return _running(
+            case,
+            case.order,
+            gate,
+            debt=debt,
+            paused=paused,
+            restore_all=restore_all,
+            lease_until=lease_until,
+            grace_until=grace_until,
+            now=now,
+        )
     if case.closed:
-        return Decision(case=case.id, act=Act.NOTHING, cause="closed")
+        return Decision(case=case.id, act=Act.NOTHING, cause="closed", reason=case.closed)
     blocking = gate.blocking(Kind.STANDING, Kind.HEALTH)
     if blocking:
         return Decision(case=case.id, act=Act.NOTHING, cause=blocking[0].code, next_at=_unblocked(blocking, now))
+    if grace_until is not None:
+        fr, en = _WAITS
+        return Decision(case=case.id, act=Act.NOTHING, cause=ANNOUNCED, fr=fr, en=en, next_at=grace_until)
     if gate.mode is Mode.OBSERVE:
         return Decision(case=case.id, act=Act.OBSERVE, next_at=gate.until)
     waiting = gate.blocking(Kind.APPLY)
@@ -89,17 +122,30 @@ def decide(
 
 
 def _running(
-    case: Case, order: Order, gate: Gate, *, paused: bool, restore_all: bool, lease_until: datetime | None, now: datetime
+    case: Case,
+    order: Order,
+    gate: Gate,
+    *,
+    debt: Debt,
+    paused: bool,
+    restore_all: bool,
+    lease_until: datetime | None,
+    grace_until: datetime | None,
+    now: datetime,
 ) -> Decision:
     lease = timedelta(minutes=order.lease_minutes)
     if lease_until is None and order.applied_at is not None:  # the process died between applying and noting the lease
         lease_until = order.applied_at + lease
     if lease_until is not None:  # whatever the clock did, nothing stays longer than one lease without another look
         lease_until = min(lease_until, now + lease)
-    ended = _ended(case, order, gate, paused=paused, restore_all=restore_all, lease_until=lease_until, now=now)
+    ended = _final(case, gate, debt) or _ours(order, gate, restore_all=restore_all, graced=grace_until is not None)
+    if ended is None and lease_until is None:
+        ended = _unapplied(gate, paused=paused)
+    if ended is None and lease_until is not None and lease_until <= now:
+        ended = _lapse("lease", "bail expiré", "the lease ran out")
     if ended is not None:
         # Asked for again until the restore is recorded: the kernel may refuse, the process may die.
-        return replace(ended, next_at=_sooner(gate.until, now + POLL))
+        return replace(ended, case=case.id, next_at=_sooner(gate.until, now + POLL))
     if lease_until is not None and gate.blocking(Kind.HEALTH):
         # The measure stays as long as its lease, which is not renewed: if the fault lasts, service comes back by itself.
         look_again = _sooner(gate.until, lease_until, now + POLL)
@@ -110,35 +156,42 @@ def _running(
     return Decision(case=case.id, act=Act.KEEP, lease_until=lease_until, next_at=_sooner(gate.until, renew_at))
 
 
-def _ended(
-    case: Case, order: Order, gate: Gate, *, paused: bool, restore_all: bool, lease_until: datetime | None, now: datetime
-) -> Decision | None:
-    """The first reason to restore, if there is one."""
+def _final(case: Case, gate: Gate, debt: Debt) -> Decision | None:
+    """The restore that ends a case for good: its ground is gone."""
     if case.closed:
-        fr, en = "rétabli à la main", "restored by hand"
-        return Decision(case=case.id, act=Act.RESTORE, cause=case.closed, fr=fr, en=en, final=True)
+        fr, en = words(case.closed)
+        return Decision(case=case.id, act=Act.RESTORE, cause=case.closed, fr=fr, en=en, reason=case.closed, final=True)
     failed = gate.blocking(Kind.STANDING)
-    if failed:
-        code = failed[0].code
-        fr, en = f"{code} : {failed[0].fr}", f"{code}: {failed[0].en}"
-        return Decision(case=case.id, act=Act.RESTORE, cause=code, fr=fr, en=en, final=True)
+    if not failed:
+        return None
+    code = failed[0].code
+    fr, en = f"{code} : {failed[0].fr}", f"{code}: {failed[0].en}"
+    return Decision(case=case.id, act=Act.RESTORE, cause=code, fr=fr, en=en, reason=reason(case, debt, code), final=True)
+
+
+def _ours(order: Order, gate: Gate, *, restore_all: bool, graced: bool) -> Decision | None:
+    """The restores that leave the case open."""
     if restore_all:
-        return _lapse(case, "paused", "pause demandée par une personne", "paused by a person")
+        return _lapse("paused", "pause demandée par une personne", "paused by a person")
+    if graced:
+        return _lapse(ANNOUNCED, *_WAITS)
     if gate.mode.rank < order.mode.rank:
-        return _lapse(case, "ceiling", f"mode ramené à {gate.mode.value}", f"mode lowered to {gate.mode.value}")
-    if lease_until is not None:
-        return _lapse(case, "lease", "bail expiré", "the lease ran out") if lease_until <= now else None
-    # Ordered but never applied: the moment of applying is now, and everything is asked again.
-    if paused:
-        return _lapse(case, "paused", "pause demandée par une personne", "paused by a person")
-    late = gate.blocking(Kind.APPLY, Kind.HEALTH)
-    if late:
-        return _lapse(case, late[0].code, f"ordre non appliqué à temps : {late[0].fr}", f"order not applied in time: {late[0].en}")
+        return _lapse("ceiling", f"mode ramené à {gate.mode.value}", f"mode lowered to {gate.mode.value}")
     return None
 
 
-def _lapse(case: Case, cause: str, fr: str, en: str) -> Decision:
-    return Decision(case=case.id, act=Act.RESTORE, cause=cause, fr=fr, en=en)
+def _unapplied(gate: Gate, *, paused: bool) -> Decision | None:
+    """Ordered but never applied: the moment of applying is now, and everything is asked again."""
+    if paused:
+        return _lapse("paused", "pause demandée par une personne", "paused by a person")
+    late = gate.blocking(Kind.APPLY, Kind.HEALTH)
+    if not late:
+        return None
+    return _lapse(late[0].code, f"ordre non appliqué à temps : {late[0].fr}", f"order not applied in time: {late[0].en}")
+
+
+def _lapse(cause: str, fr: str, en: str) -> Decision:
+    return Decision(case="", act=Act.RESTORE, cause=cause, fr=fr, en=en, reason=cause)
 
 
 def _unblocked(blocking: tuple[Check, ...], now: datetime) -> datetime | None:

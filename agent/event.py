@@ -17,9 +17,10 @@ from typing import Any
 
 from agent.errors import EventError
 from agent.fields import instant, load_json, parse_instant, read_fields
-from agent.vocabulary import HOLDS, TYPES, EventType, Origin
+from agent.vocabulary import ABOUT_HOST, HOLDS, TYPES, EventType, Origin
 
 __all__ = [
+    "ABOUT_HOST",
     "HOLDS",
     "HOST",
     "TYPES",

@@ -21,6 +21,7 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+#-]{0,127}")
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_NORMAL_SUM = re.compile(r"(0|[1-9][0-9]{0,11})\.[0-9]{2}")
 _NUMBER = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?")
 # Control characters of both ranges (a terminal obeys C1 too), and half characters, which have no UTF-8 form.
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -91,6 +92,8 @@ def moment(value: Any, field: str) -> str:
 
 def money(value: Any, field: str) -> str:
     """A sum, not negative, with at most four decimals; normal form has at least two."""
+    if isinstance(value, str) and _NORMAL_SUM.fullmatch(value):
+        return value  # by far the most; years of history are read through here
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
         raise EventError(field=field, what="not a sum of money", mend='write it as a string: "4800.00"')
     # `Decimal` alone would also read "1_000", " 12 " and digits of other scripts.
@@ -177,14 +180,14 @@ def read_fields(value: Any, *, required: Fields, optional: Fields, field: str) -
     prefix = f"{field}." if field else ""
     if not isinstance(value, Mapping):
         raise EventError(field=field or "body", what="not an object")
-    unknown = sorted(set(value) - set(required) - set(optional))
-    if unknown:
-        known = ", ".join(sorted([*required, *optional]))
-        raise EventError(field=f"{prefix}{unknown[0]}"[:200], what="unknown field", mend=f"known fields: {known}")
-    missing = sorted(name for name in required if value.get(name) is None)  # null is not a value
-    if missing:
-        raise EventError(field=f"{prefix}{missing[0]}", what="missing")
     kinds = {**required, **optional}
+    unknown = [name for name in value if name not in kinds]
+    if unknown:
+        known = ", ".join(sorted(kinds))
+        raise EventError(field=f"{prefix}{min(unknown)}"[:200], what="unknown field", mend=f"known fields: {known}")
+    missing = [name for name in required if value.get(name) is None]  # null is not a value
+    if missing:
+        raise EventError(field=f"{prefix}{min(missing)}", what="missing")
     return {name: kinds[name](item, f"{prefix}{name}") for name, item in value.items() if item is not None}
 
 
@@ -198,7 +201,7 @@ def load_json(raw: bytes | str) -> Any:
     """
     try:
         text = raw.decode() if isinstance(raw, bytes) else raw
-        value = json.loads(text, parse_float=Decimal, parse_constant=_constant, object_pairs_hook=_pairs)
+        value = _DECODER.decode(text)
         if "\\ud" in text.lower():  # an escape can name half a character, which no ledger row or answer could hold
             json.dumps(value, default=str, ensure_ascii=False).encode()
     except UnicodeDecodeError:
@@ -225,3 +228,7 @@ def _pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _constant(name: str) -> Any:
     raise EventError(field="body", what=f"{name} is not JSON")
+
+
+#: Made once: making a decoder costs more than decoding a short text.
+_DECODER = json.JSONDecoder(parse_float=Decimal, parse_constant=_constant, object_pairs_hook=_pairs)

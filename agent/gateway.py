@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from agent import __version__, stopfile
+from agent.breaker import Load
 from agent.calendar import day_start, local_date, public_holidays
 from agent.case import EMPTY_RECORD, Record, fold, host_facts
 from agent.errors import LedgerCorrupt, LedgerUnwritable
@@ -106,7 +107,7 @@ class Gateway:
             feeds={source: host.heartbeats.get(source) for source in self.feeds},
             standing=host.standing,
             paused=self.stop.all is not None,
-            ordered_last_day=len(self.ordered),
+            load=Load(ordered=tuple(self.ordered)),
         )
         # Everything but heartbeats and counts, which only matter to cases that wait and are looked at every minute anyway.
         self.basis = hashlib.sha256(

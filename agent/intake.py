@@ -14,7 +14,7 @@ Rules of this room:
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -24,7 +24,7 @@ from agent.billing import KINDS, Fact, Ignored, Source
 from agent.billing.standard import read_item
 from agent.case import favourable
 from agent.errors import ConfigError, EventError, Problem, Refused, Rejected
-from agent.event import HOST, TYPES, Event, Origin, canonical, load_json, parse_body
+from agent.event import ABOUT_HOST, HOST, TYPES, Event, Origin, canonical, load_json, parse_body
 
 #: (source, the biller's name of a customer) -> company id, or None.
 Resolve = Callable[[str, str], str | None]
@@ -109,10 +109,20 @@ def read(request: RawRequest, sources: Mapping[str, Source], resolve: Resolve, n
 
 
 def read_lines(lines: Iterable[str], source: Source, resolve: Resolve, now: datetime, *, file: str) -> tuple[Event, ...]:
+    """All of `stream_lines`, for a file that fits in memory.
+
+    Raises:
+        ConfigError: every line that is wrong (up to 100), with its number.
+    """
+    return tuple(stream_lines(lines, source, resolve, now, file=file))
+
+
+def stream_lines(lines: Iterable[str], source: Source, resolve: Resolve, now: datetime, *, file: str) -> Iterator[Event]:
     """Read facts from before the first day: one native payload with an `id` per line (JSON Lines).
 
     The same checks as for a webhook, and two more, because a person stands by who can mend the file: a type the source may not
-    state and a customer nobody knows are errors. Blank lines are allowed.
+    state and a customer nobody knows are errors. Blank lines are allowed. An error is raised after the last line: what was given
+    before must be thrown away then.
 
     Args:
         lines: the file's lines.
@@ -124,7 +134,6 @@ def read_lines(lines: Iterable[str], source: Source, resolve: Resolve, now: date
     Raises:
         ConfigError: every line that is wrong (up to 100), with its number.
     """
-    events: list[Event] = []
     first: dict[str, int] = {}
     problems: list[Problem] = []
     for number, line in enumerate(lines, 1):
@@ -141,12 +150,11 @@ def read_lines(lines: Iterable[str], source: Source, resolve: Resolve, now: date
             if earlier != number:
                 what, mend = f"id: the same as in line {earlier}", "give each fact an id of its own"
                 problems.append(Problem(file=file, line=number, what=what, mend=mend))
-            events.append(event)
+            yield event
         if len(problems) == MAX_PROBLEMS:
             break
     if problems:
         raise ConfigError(tuple(problems))
-    return tuple(events)
 
 
 def by_operator(type_: str, subject: str, body: Mapping[str, Any], *, operator: str, occurred_at: datetime, now: datetime) -> Event:
@@ -192,7 +200,10 @@ def by_operator(type_: str, subject: str, body: Mapping[str, Any], *, operator: 
 
 
 def _event(fact: Fact, source: Source, resolve: Resolve, received: datetime) -> Event:
-    company = HOST if fact.type == "heartbeat" else resolve(source.name, fact.customer) if fact.customer else None
+    if fact.type in ABOUT_HOST and not fact.customer:
+        company: str | None = HOST
+    else:
+        company = resolve(source.name, fact.customer) if fact.customer else None
     known = company is not None
     return Event(
         id=f"{source.name}:{fact.id}",

@@ -75,7 +75,8 @@ class Selector:
 class Service:
     """What the provider delivers: business meaning and network selectors.
 
-    `class_` bounds what may happen to it: a subscription may only move it towards never-cut.
+    `class_` bounds what may happen to it: a subscription may only move it towards never-cut. `delivered_by` says whose service
+    it is: only the provider's own may be withheld (gate check G-02).
     """
 
     id: str
@@ -83,6 +84,7 @@ class Service:
     selectors: tuple[Selector, ...]
     name_fr: str = ""
     name_en: str = ""
+    delivered_by: Literal["provider", "customer", "third_party"] = "provider"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -198,7 +200,8 @@ class Window:
 class Policy:
     """A suspension policy: values a deployment publishes. Floors are kept by the loader (`policy`).
 
-    Amounts are in `currency`; days are calendar days counted as CPC 641-642 counts them.
+    Amounts are in `currency`; days are calendar days counted as CPC 641-642 counts them; shares are per cent. Each value, its
+    floor and its source: docs/POLICY.md.
     """
 
     id: str
@@ -206,26 +209,55 @@ class Policy:
     mode: Mode
     currency: str = "EUR"
     holidays: str = "FR"
-    min_reminders: int = 3
-    reminder_spacing_days: int = 7
+    # whose gateway withholds ("" while nobody has said so)
+    enforcement_point: Literal["", "provider", "customer"] = ""
+    # the debt
     min_days_overdue: int = 30
     min_debt: Decimal = Decimal(500)
     min_debt_months: int = 1
+    # what was asked
+    min_reminders: int = 3
+    reminder_spacing_days: int = 7
     notice_channels: tuple[str, ...] = ("lrar", "lre_q", "commissaire_de_justice")
     notice_days: int = 15
+    reopen_notice_days: int = 8
     notice_max_age_days: int = 90
+    warning_days: int = 2
+    # proportion
+    confine_to_unpaid_service: bool = True
+    stage: Literal[3] = 3
+    stage3_min_debt: Decimal = Decimal(0)
+    stage3_min_days: int = 30
+    waive_gentler_stages: str = ""
+    grace_on_announced: bool = True
+    max_suspension_days: int = 30
+    # the moment
     windows: tuple[Window, ...] = (Window(days=(0, 1, 2, 3), start=time(9), end=time(15)),)
     blackout_dates: tuple[date, ...] = ()
     no_eve_of_holiday: bool = True
-    confine_to_unpaid_service: bool = True
-    stage: Literal[3] = 3
-    max_suspension_days: int = 30
+    # what must be known to be so
+    feed_max_age_minutes: int = 15
+    insolvency_max_age_hours: int = 24
+    clock_max_age_minutes: int = 15
+    clock_max_offset_ms: int = 1000
+    preflight_baseline_hours: int = 24
+    preflight_max_age_hours: int = 24
     lease_minutes: int = 240
+    # persons
     approvals: int = 2
     approval_valid_days: int = 15
-    feed_max_age_minutes: int = 15
+    # how many at once
+    max_new_per_hour: int = 5
     max_new_per_day: int = 5
-    accept_unbuilt: tuple[str, ...] = ()
+    max_share_of_companies: int = 20
+    max_share_of_prefixes: int = 20
+    canaries: int = 2
+    canary_minutes: int = 30
+    wave: int = 20
+    # a public body: where each of the three conditions is recorded (CE, 8 Oct 2014, 370644)
+    public_clause: str = ""
+    public_mission: str = ""
+    public_opposition: str = ""
     digest: str = ""
 
 

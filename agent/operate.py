@@ -21,7 +21,7 @@ from agent.decide import Act
 from agent.errors import ConfigError, EcluseError, EventError, LedgerUnwritable, Refused
 from agent.event import HOST, TYPES, Event, Origin, instant, parse_instant
 from agent.gate import Kind
-from agent.gate.moment import APPROVING_ROLES
+from agent.gate.persons import APPROVING_ROLES
 from agent.gateway import Gateway
 from agent.reconcile import Queue, settle
 

@@ -35,6 +35,9 @@ MAX_RETRY = timedelta(minutes=1)
 #: An element read back may have this much less of its lease than was asked for; more, and it is not what was applied.
 _READ_BACK_MS = 30_000
 
+#: What is only noted: nothing that was judged changes by it, so that nothing waits for another look.
+_ASIDE = frozenset({"case.observed", "policy.pinned", "case.delayed"})
+
 #: The company's own doings (ordered, applied, restored) make it due again; it settles within this many rounds.
 _ROUNDS = 4
 
@@ -77,13 +80,16 @@ def _round(gateway: Gateway, company_id: str, notes: list[Settled] | None) -> st
     seq, basis = gateway.ledger.head()[0], gateway.basis
     company, judgement, held = gateway.judge(company_id, now)
     announced = [event for one in judgement.judged for event in _announcements(one, company_id, now)]
+    announced += [
+        agent_event(id_=note.id, type_=note.type, subject=company_id, now=now, body=note.body) for note in judgement.notes
+    ]
     announced = [event for event in announced if not gateway.ledger.has(event.id)]
     # First the order, then the rule: the record rests in the ledger before anything is cut. If the ledger refuses, nothing is cut,
     # and what is to be restored below is restored all the same.
     if announced and gateway.ledger_good and gateway.append(*announced):
         gateway.ordered.extend(now for event in announced if event.type == "order.suspend")
         gateway.look_around()
-        if any(event.type != "case.observed" for event in announced):
+        if any(event.type not in _ASIDE for event in announced):
             return f"{company_id}: " + ", ".join(sorted({event.type for event in announced}))
     enforced = enforce(gateway, company, company_id, judgement, held, now)
     # What another case leaves behind is taken over, which is no repair.
@@ -241,6 +247,7 @@ def _outcomes(
                 "case": case.id,
                 "cause": f"{one.decision.cause}: {one.decision.en.removeprefix(f'{one.decision.cause}: ')}",
                 "final": one.decision.final,
+                "reason": one.decision.reason,
                 "times": times | {"reason_fr": one.decision.fr, "reason_en": one.decision.en},
             },
         )

@@ -131,7 +131,6 @@ def _case(one: Judged, company: Company | None, policy: Policy, now: datetime) -
         services={},
         policy=policy,
         world=World(ceiling=gate.mode, feeds={}),  # what is derived here looks at no feed and no service
-        mode=gate.mode,
         now=now,
     )
     fr, en = reason(decision, gate, case)

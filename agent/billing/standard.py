@@ -20,7 +20,7 @@ from typing import Any
 
 from agent.billing.fact import Fact, Ignored, Source, any_match, check_fresh, malformed, state
 from agent.errors import EventError, Rejected
-from agent.event import load_json, parse_instant
+from agent.event import ABOUT_HOST, load_json, parse_instant
 
 HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")
 MAX_BATCH = 250
@@ -153,9 +153,10 @@ def read_item(item: Any, source: Source, *, id_: str) -> Fact | Ignored:
 
 def _customer(item: Mapping[str, Any]) -> str:
     customer = item.get("customer")
-    if item["type"] == "heartbeat":  # about the feed, not about a company
-        if customer is not None:
-            raise EventError(field="customer", what="a heartbeat is about no company", mend="leave it out")
+    may_name_one = ABOUT_HOST.get(item["type"])
+    if may_name_one is False and customer is not None:
+        raise EventError(field="customer", what=f"{item['type']} is about no company", mend="leave it out")
+    if may_name_one is not None and customer is None:
         return ""
     if not isinstance(customer, str) or not 0 < len(customer) <= MAX_CUSTOMER or not customer.isprintable():
         raise EventError(field="customer", what="missing or not a name", mend=f"1 to {MAX_CUSTOMER} printable characters")

@@ -19,12 +19,12 @@ from agent.cli.ask import Where, ask, asks, respond
 from agent.cli.door import examples, speaks
 from agent.cli.screen import Screen
 from agent.errors import EventError
-from agent.event import TYPES, Origin, instant, load_json, parse_body, parse_instant
+from agent.event import ABOUT_HOST, TYPES, Origin, instant, load_json, parse_body, parse_instant
 
 #: As much as the enforcer takes in one question.
 MAX_IMPORT = 64 * 2**20
 
-_RECORDED = sorted(name for name, spec in TYPES.items() if spec.origin is Origin.BILLING and name != "heartbeat")
+_RECORDED = sorted(name for name, spec in TYPES.items() if spec.origin is Origin.BILLING and ABOUT_HOST.get(name, True))
 _IMPORT_SECONDS = 300.0
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 

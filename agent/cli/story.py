@@ -19,6 +19,13 @@ _OPTIONAL = re.compile(r"\[([^\[\]]*)\]")
 _FIELD = re.compile(r"\{([a-z_0-9]+)\}")
 _MAX_VALUE = 300
 
+#: Words of closed lists, by field: what a vocabulary of English words says to a French reader.
+_CLOSED: Mapping[str, Mapping[str, Words]] = {
+    "effect": {"restore": ("rétablir", "restore"), "restore_if_paid": ("rétablir après paiement", "restore once paid")},
+    "outcome": {"rejected": ("rejetée", "rejected"), "upheld": ("fondée", "upheld"), "withdrawn": ("retirée", "withdrawn")},
+    "result": {"green": ("positif", "green"), "red": ("négatif", "red")},
+}
+
 SENTENCES: Mapping[str, Words] = {
     "invoice.issued": (
         "facture {invoice} : {amount} {currency}, échéance le {due_on}",
@@ -52,7 +59,74 @@ SENTENCES: Mapping[str, Words] = {
     "dispute.closed": ("contestation {dispute} close ({outcome})", "dispute {dispute} closed ({outcome})"),
     "hold.set": ("procédure gelée, {kind} ({hold})[ : {reason}]", "on hold, {kind} ({hold})[: {reason}]"),
     "hold.lifted": ("gel {hold} levé[ : {reason}]", "hold {hold} lifted[: {reason}]"),
-    "heartbeat": ("la source {source} est en vie", "source {source} is alive"),
+    "heartbeat": (
+        "la source {source} est en vie[, {open_invoices} factures ouvertes]",
+        "source {source} is alive[, {open_invoices} open invoices]",
+    ),
+    "warning.sent": (
+        "dernier avertissement {warning} envoyé pour la mise en demeure {notice}[, par {channel}]",
+        "last warning {warning} sent for formal notice {notice}[, by {channel}]",
+    ),
+    "warning.bounced": ("dernier avertissement {warning} revenu", "last warning {warning} came back"),
+    "contact.unreachable": ("contact {contact} injoignable", "contact {contact} can not be reached"),
+    "contact.reachable": ("contact {contact} de nouveau joignable", "contact {contact} can be reached again"),
+    "insolvency.checked": (
+        "procédures collectives vérifiées[ ({register})]",
+        "register of insolvency proceedings looked at[ ({register})]",
+    ),
+    "insolvency.opened": (
+        "{kind} ouverte le {judgment_on} ({proceedings})[ ; mandataire : {officeholder}]",
+        "insolvency proceedings ({kind}) opened on {judgment_on} ({proceedings})[; officeholder: {officeholder}]",
+    ),
+    "insolvency.closed": ("procédure collective {proceedings} close", "insolvency proceedings {proceedings} are over"),
+    "court.order": (
+        "décision de justice {decision} : {effect}[, {amount} {currency}][ ; astreinte : {penalty}]",
+        "court decision {decision}: {effect}[, {amount} {currency}][; penalty: {penalty}]",
+    ),
+    "grace_period.granted": (
+        "délai de grâce {grace} accordé par le juge jusqu'au {until}",
+        "grace period {grace} granted by the judge until {until}",
+    ),
+    "plan.agreed": ("échéancier {plan} convenu[ pour {invoices}]", "payment plan {plan} agreed[ for {invoices}]"),
+    "plan.broken": (
+        "échéancier {plan} non respecté : une nouvelle mise en demeure est nécessaire",
+        "payment plan {plan} not kept: a new formal notice is needed",
+    ),
+    "plan.ended": ("échéancier {plan} respecté jusqu'au bout", "payment plan {plan} kept to its end"),
+    "switching.requested": (
+        "réversibilité demandée ({request})[ pour {services}]",
+        "switching or data retrieval asked for ({request})[ for {services}]",
+    ),
+    "switching.ended": ("réversibilité achevée ({request})", "switching or data retrieval finished ({request})"),
+    "debtor.replaced": (
+        "débiteur remplacé ({deed})[ par {successor}] : les dossiers ouverts se terminent",
+        "debtor replaced ({deed})[ by {successor}]: open cases end",
+    ),
+    "scope.changed": (
+        "périmètre ou prix modifié ({change})[ pour {services}][ : {reason}]",
+        "scope or price changed ({change})[ for {services}][: {reason}]",
+    ),
+    "safety.reported": (
+        "danger signalé par le client ({report})[ : {what}]",
+        "danger reported by the customer ({report})[: {what}]",
+    ),
+    "safety.resolved": ("danger écarté ({report})[ : {reason}]", "danger over ({report})[: {reason}]"),
+    "preflight.done": (
+        "essai préalable {result}, observé {baseline_hours} h, {local_matches} flux locaux visés[ ({applications})]",
+        "preflight {result}, watched for {baseline_hours} h, {local_matches} local flows matched[ ({applications})]",
+    ),
+    "local.regressed": (
+        "l'application locale {application} ne répond plus ({regression})",
+        "local application {application} does not answer any more ({regression})",
+    ),
+    "local.recovered": (
+        "l'application locale répond de nouveau ({regression})",
+        "the local application answers again ({regression})",
+    ),
+    "clock.checked": (
+        "horloge vérifiée : synchronisée {synchronised}, écart {offset_ms} ms[, saut récent {stepped}]",
+        "clock checked: synchronised {synchronised}, {offset_ms} ms off[, jumped lately {stepped}]",
+    ),
     "approval.given": ("{by} ({role}) valide le dossier {case} : {reason}", "{by} ({role}) approves case {case}: {reason}"),
     "approval.revoked": (
         "{by} retire les validations du dossier {case} : {reason}",
@@ -66,6 +140,31 @@ SENTENCES: Mapping[str, Words] = {
         "{by} retire les validations permanentes de la politique {policy} : {reason}",
         "{by} revokes the standing approvals of policy {policy}: {reason}",
     ),
+    "override.given": (
+        "{by} ({role}) lève le contrôle {check} du dossier {case} jusqu'au {expires_at} : {reason}",
+        "{by} ({role}) lifts check {check} of case {case} until {expires_at}: {reason}",
+    ),
+    "override.revoked": (
+        "{by} retire les levées du contrôle {check} du dossier {case} : {reason}",
+        "{by} revokes the overrides of check {check} of case {case}: {reason}",
+    ),
+    "stage.waived": (
+        "{by} ({role}) écarte les paliers {stages} du dossier {case} : {reason}",
+        "{by} ({role}) waives stages {stages} of case {case}: {reason}",
+    ),
+    "scope.reviewed": (
+        "{by} ({role}) a revu le changement {change} : {reason}",
+        "{by} ({role}) looked at change {change}: {reason}",
+    ),
+    "court.lifted": (
+        "{by} ({role}) constate la fin de la décision {decision}, pièce {document} : {reason}",
+        "{by} ({role}) states that decision {decision} ended, document {document}: {reason}",
+    ),
+    "case.voided": (
+        "{by} annule le dossier {case} pour erreur ({cause}) : {reason}",
+        "{by} voids case {case} as an error ({cause}): {reason}",
+    ),
+    "breaker.released": ("{by} ({role}) referme le disjoncteur : {reason}", "{by} ({role}) releases the breaker: {reason}"),
     "restore.ordered": ("{by} ordonne le rétablissement : {reason}", "{by} orders to restore: {reason}"),
     "pause.set": ("{by} met toute nouvelle suspension en pause : {reason}", "{by} pauses every new suspension: {reason}"),
     "pause.lifted": ("{by} lève la pause : {reason}", "{by} lifts the pause: {reason}"),
@@ -76,6 +175,18 @@ SENTENCES: Mapping[str, Words] = {
     "case.observed": (
         "dossier {case} : {services} auraient été suspendus (mode observe)",
         "case {case}: {services} would have been suspended (mode observe)",
+    ),
+    "case.delayed": (
+        "paiement annoncé : le dossier {case} attend jusqu'au {until}",
+        "payment announced: case {case} waits until {until}",
+    ),
+    "policy.pinned": (
+        "politique et classes fixées pour la mise en demeure {notice}",
+        "policy and classes pinned for formal notice {notice}",
+    ),
+    "breaker.opened": (
+        "disjoncteur ouvert, nouvelles suspensions retenues : {cause}",
+        "breaker open, new suspensions are held: {cause}",
     ),
     "order.suspend": (
         "ordre {order} : suspendre {services} (mode {mode}), au plus tard jusqu'au {expires_at}",
@@ -132,10 +243,15 @@ def _values(event: Event, screen: Screen) -> dict[str, str]:
 
 
 def _text(name: str, value: Any, screen: Screen) -> str:
-    if name.endswith("_at"):
-        return screen.moment(value)
-    if name.endswith("_on"):
+    if isinstance(value, str) and value in _CLOSED.get(name, {}):
+        return screen.words(_CLOSED[name][value])
+    if isinstance(value, bool):
+        return screen.words(("oui", "yes") if value else ("non", "no"))
+    until_a_day = name == "until" and isinstance(value, str) and len(value) == len("2026-01-31")
+    if name.endswith("_on") or until_a_day:
         return screen.day(value)
+    if name.endswith("_at") or name == "until":
+        return screen.moment(value)
     if name == "amount":
         return screen.amount(value)
     if name == "digest":

@@ -90,7 +90,6 @@ VERDICTS: Mapping[str, Words] = {
     "pass": ("oui", "pass"),
     "fail": ("NON", "FAIL"),
     "unknown": ("INCONNU", "UNKNOWN"),
-    "unbuilt": ("non construit", "not built"),
     "later": ("plus tard", "later"),
 }
 OUT: Mapping[str, Words] = {
@@ -127,7 +126,6 @@ _TONES: Mapping[str, Callable[[str], str]] = {
     "restoring": good,
     "suspend": open_point,
     "suspended": open_point,
-    "unbuilt": faint,
     "unknown": bad,
     "unwritable": bad,
     "valid": good,

@@ -3,13 +3,14 @@
 Rules of this room:
 
 1. `evaluate` is a pure function of its arguments and returns every check, whatever the first one says.
-2. Three verdicts decide: pass, fail, unknown; unknown counts as fail. `unbuilt` marks a check that this version can not make
-   yet: it is shown, it is never silently passed, and it keeps a policy from acting by itself unless the policy names it.
-   `later` marks apply-only checks that are not asked while the lasting ones do not pass.
+2. Three verdicts decide: pass, fail, unknown; unknown counts as fail. `later` marks apply-only checks that are not asked while
+   the lasting ones do not pass.
 3. Three kinds, not to be mixed. Standing: must hold as long as the measure does; when it stops, service is restored at once.
    Apply-only: judged at the moment of applying. Health: when it stops, the lease is not renewed and runs out.
 4. A check gives its reason in French and in English, the ids of the facts it used, and until when time alone leaves it so.
-5. The table in `table.py` stands beside the code of `checks.py`; a lawyer can read it alone.
+5. The table in `table.py` stands beside the code; a lawyer can read it alone. Who may override a check is a column of it.
+6. An override takes the values of its check down to their floors, for this case alone. It is looked at only where the check
+   does not pass without it, so that nobody's word makes a case worse that is right by itself.
 """
 
 from collections.abc import Mapping
@@ -18,24 +19,30 @@ from datetime import datetime
 
 from agent.case import Case
 from agent.debt import Debt
-from agent.gate.facts import Facts, World, facts_of
+from agent.gate.facts import Facts, World, facts_of, mode_in_force
+from agent.gate.moment import limits_of
+from agent.gate.persons import APPROVING_ROLES, DECIDING_ROLES, Lift, lifts
 from agent.gate.table import TABLE
 from agent.gate.types import Check, Gate, Kind, Outcome, Row, Verdict
-from agent.model import Company, Mode, Policy, Service
+from agent.gate.words import names
+from agent.model import Company, Policy, Service
+from agent.policy import at_floor
 
-__all__ = ["TABLE", "Check", "Gate", "Kind", "Outcome", "Row", "Verdict", "World", "evaluate", "mode_in_force"]
-
-
-def mode_in_force(policy: Policy, ceiling: Mode) -> Mode:
-    """The lower of what the policy asks and what the host allows; a check that can not be made keeps `auto` down to `approve`.
-
-    Args:
-        policy: `accept_unbuilt` names the checks its authors do without.
-        ceiling: the host's own limit.
-    """
-    missing = {row.code for row in TABLE if row.judge is None} - set(policy.accept_unbuilt)
-    asked = Mode.APPROVE if policy.mode is Mode.AUTO and missing else policy.mode
-    return min(asked, ceiling, key=lambda mode: mode.rank)
+__all__ = [
+    "APPROVING_ROLES",
+    "DECIDING_ROLES",
+    "TABLE",
+    "Check",
+    "Gate",
+    "Kind",
+    "Outcome",
+    "Row",
+    "Verdict",
+    "World",
+    "evaluate",
+    "limits_of",
+    "mode_in_force",
+]
 
 
 def evaluate(
@@ -62,35 +69,72 @@ def evaluate(
     Returns:
         every check of the table in its order, and until when time alone changes none of them.
     """
-    mode = mode_in_force(policy, world.ceiling)
-    facts = facts_of(case=case, debt=debt, company=company, services=services, policy=policy, world=world, mode=mode, now=now)
-    checks = tuple(_check(row, facts) for row in TABLE)
-    lasting = all(check.verdict in (Verdict.PASS, Verdict.UNBUILT) for check in checks if check.kind is not Kind.APPLY)
+
+    def facts(rules: Policy, lifted: frozenset[str]) -> Facts:
+        return facts_of(case=case, debt=debt, company=company, services=services, policy=rules, world=world, lifted=lifted, now=now)
+
+    seen = facts(policy, frozenset())
+    checks = _judged(seen)
+    given = lifts(TABLE, case, now) if case.overrides else {}
+    wanted = {check.code: given[check.code] for check in checks if check.code in given and check.verdict is not Verdict.PASS}
+    if wanted:
+        rules = policy
+        for code in wanted:
+            rules = at_floor(rules, code)
+        seen = facts(rules, frozenset(wanted))
+        checks = _lifted(checks, _judged(seen), wanted)
+    lasting = all(check.verdict is Verdict.PASS for check in checks if check.kind is not Kind.APPLY)
     if not lasting and case.order is None:
-        checks = tuple(
-            replace(
-                check,
-                verdict=Verdict.LATER,
-                fr="évalué au moment d'appliquer",
-                en="judged at the moment of applying",
-                until=None,
+        checks = tuple(_later(check) if check.kind is Kind.APPLY else check for check in checks)
+    return Gate(case=case.id, mode=seen.mode, at=now, owed=seen.owed, checks=checks, until=_until(checks, now))
+
+
+def _judged(facts: Facts) -> tuple[Check, ...]:
+    found = []
+    for row in TABLE:
+        outcome = row.judge(facts)
+        found.append(
+            Check(
+                code=row.code,
+                kind=outcome.kind or row.kind,
+                verdict=outcome.verdict,
+                facts=outcome.facts,
+                fr=outcome.fr,
+                en=outcome.en,
+                until=outcome.until,
             )
-            if check.kind is Kind.APPLY and check.verdict is not Verdict.UNBUILT
-            else check
-            for check in checks
         )
-    times: list[datetime] = [check.until for check in checks if check.until is not None and check.until > now]
-    return Gate(case=case.id, mode=mode, at=now, owed=facts.owed, checks=checks, until=min(times, default=None))
+    return tuple(found)
 
 
-def _check(row: Row, facts: Facts) -> Check:
-    outcome = row.judge(facts) if row.judge else Outcome.unbuilt()
-    return Check(
-        code=row.code,
-        kind=outcome.kind or row.kind,
-        verdict=outcome.verdict,
-        facts=outcome.facts,
-        fr=outcome.fr,
-        en=outcome.en,
-        until=outcome.until,
-    )
+def _lifted(before: tuple[Check, ...], after: tuple[Check, ...], wanted: Mapping[str, Lift]) -> tuple[Check, ...]:
+    """The checks at the floors, each good until the first override ends or the first check passes without one."""
+    ends = [lift.until for lift in wanted.values()]
+    ends += [check.until for check in before if check.code in wanted and check.until is not None]
+    horizon = min(ends)
+    found = []
+    for check in after:
+        until = min(check.until or horizon, horizon)
+        lift = wanted.get(check.code)
+        if lift is None:
+            found.append(replace(check, until=until))
+        elif check.verdict is Verdict.PASS:
+            fr, en = f"levé par {names(lift.by)} ({lift.why}) : {check.fr}", f"lifted by {names(lift.by)} ({lift.why}): {check.en}"
+            facts = (*check.facts, *lift.facts)
+            found.append(replace(check, until=until, fr=fr, en=en, facts=facts, lifted_by=lift.by))
+        else:
+            fr, en = (
+                f"{check.fr} ; au plancher, que {names(lift.by)} ne peut lever",
+                f"{check.en}; at the floor, where {names(lift.by)} can not lift it",
+            )
+            found.append(replace(check, until=until, fr=fr, en=en))
+    return tuple(found)
+
+
+def _later(check: Check) -> Check:
+    fr, en = "évalué au moment d'appliquer", "judged at the moment of applying"
+    return replace(check, verdict=Verdict.LATER, fr=fr, en=en, until=None, facts=(), lifted_by=())
+
+
+def _until(checks: tuple[Check, ...], now: datetime) -> datetime | None:
+    return min((check.until for check in checks if check.until is not None and check.until > now), default=None)

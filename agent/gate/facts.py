@@ -1,14 +1,15 @@
 """Floor 1. What the gate looks at: one bundle of arguments, with the few things several checks derive from them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
+from agent.breaker import Load
 from agent.calendar import day_everywhere, local_date, period_end
-from agent.case import Case, Reminder, StandingApproval
+from agent.case import Case, ClockState, Reminder, StandingApproval
 from agent.debt import Debt, Invoice
-from agent.model import Company, Mode, Policy, Service
+from agent.model import Company, Mode, Policy, Protected, Service
 
 #: The zone of the provider: where a company has no site, and one of the readings of a date that a proof bears.
 HOME = "Europe/Paris"
@@ -16,32 +17,41 @@ HOME = "Europe/Paris"
 #: Where a company without a site is taken to be.
 DEFAULT_ZONE = "Europe/Paris"
 
+#: What a profile says about every company that has it.
+_OF_PROFILE: Mapping[str, Protected] = {"fr-public": Protected.PUBLIC_BODY, "fr-consumer": Protected.CONSUMER}
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class World:
     """Facts that belong to no company.
 
-    `feeds`: last heartbeat of every source that must report (None: never). `ordered_last_day`: suspensions ordered on this
-    gateway in the last 24 hours. `ceiling`: the host's own limit.
+    `feeds`: last heartbeat of every source that must report (None: never). `load`: what was suspended lately on this gateway,
+    and whether the breaker is open. `clock`: the last word on the gateway's clock (None: never). `insolvency_checked_at`: when the
+    register of insolvency proceedings was last looked at for everybody. `ceiling`: the host's own limit.
     """
 
     ceiling: Mode
     feeds: Mapping[str, datetime | None]
     standing: tuple[StandingApproval, ...] = ()
     paused: bool = False
-    ordered_last_day: int = 0
+    load: Load = field(default_factory=Load)
+    clock: ClockState | None = None
+    insolvency_checked_at: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Facts:
     """One case with everything needed to judge it.
 
-    `company` is None when the inventory has none such; `mode` is the one in force. `listed` are the invoices the notice names,
-    `overdue` those of them that are due long enough, unpaid and undisputed. `counted` are the overdue ones that are shown to be
-    delivered and were reminded enough: the measure rests on these alone. Every invoice stands on its own proof, so that paying
-    or contesting a badly proven one never makes the others count for more. Where none is proven, `counted` are all overdue
-    ones, and G-03 or G-06 says what is missing. `ripens` is when time alone next makes one more overdue; every check that looks at
-    them holds until then. `cure_ends` is when the period of the notice has ended.
+    `company` is None when the inventory has none such; `mode` is the one in force, `why_mode` says in French and English what
+    keeps it from `auto`. `lifted` are the checks that persons override: `policy` has their values at the floor already.
+
+    `listed` are the invoices the notice names, `overdue` those of them that are due long enough, unpaid and undisputed. `counted`
+    are the overdue ones that are shown to be delivered and were reminded enough: the measure rests on these alone. Every
+    invoice stands on its own proof, so that paying or contesting a badly proven one never makes the others count for more.
+    Where none is proven, `counted` are all overdue ones, and G-03 or G-06 says what is missing. `ripens` is when time alone next
+    makes one more overdue; every check that looks at them holds until then. `cure_ends` is when the period of the notice has
+    ended.
     """
 
     case: Case
@@ -52,6 +62,8 @@ class Facts:
     world: World
     now: datetime
     mode: Mode
+    why_mode: tuple[str, str]
+    lifted: frozenset[str]
     listed: tuple[Invoice, ...]
     overdue: tuple[Invoice, ...]
     counted: tuple[Invoice, ...]
@@ -73,6 +85,46 @@ def threshold(company: Company | None, policy: Policy) -> Decimal:
     return max(policy.min_debt, policy.min_debt_months * fee)
 
 
+def statuses(company: Company, policy: Policy) -> tuple[Protected, ...]:
+    """What protects a company: what its file says, and what its profile is for (G-15)."""
+    of_profile = _OF_PROFILE.get(policy.profile)
+    return tuple(sorted({*company.protected, *([of_profile] if of_profile else [])}))
+
+
+def mode_in_force(
+    policy: Policy, ceiling: Mode, *, company: Company | None = None, case: Case | None = None
+) -> tuple[Mode, tuple[str, str]]:
+    """The lower of what the policy asks and what the host allows; some cases are never acted on without a person.
+
+    Args:
+        policy: `mode` is what its authors ask for.
+        ceiling: the host's own limit.
+        company: whose case it is, or None.
+        case: the case, or None.
+
+    Returns:
+        the mode, and what keeps this case from `auto`, in French and in English (empty: nothing).
+    """
+    why = _kept_from_auto(policy, company, case)
+    asked = Mode.APPROVE if policy.mode is Mode.AUTO and why != ("", "") else policy.mode
+    return min(asked, ceiling, key=lambda mode: mode.rank), why
+
+
+def _kept_from_auto(policy: Policy, company: Company | None, case: Case | None) -> tuple[str, str]:
+    # Natural persons are not decided about by a machine alone (GDPR 22). Where nothing local was declared, nobody has looked
+    # yet at what would go on working (domain requirement S-15). A debt after insolvency is a matter of its own.
+    if case is not None and case.insolvency is not None:
+        return "procédure collective", "insolvency proceedings"
+    if company is None:
+        return "", ""
+    if statuses(company, policy):
+        return "statut protégé", "protected status"
+    bare = [site.id for site in company.sites if not site.local_applications]
+    if bare:
+        return f"site sans application locale déclarée : {bare[0]}", f"site without a declared local application: {bare[0]}"
+    return "", ""
+
+
 def facts_of(
     *,
     case: Case,
@@ -81,14 +133,15 @@ def facts_of(
     services: Mapping[str, Service],
     policy: Policy,
     world: World,
-    mode: Mode,
     now: datetime,
+    lifted: frozenset[str] = frozenset(),
 ) -> Facts:
     """Bundle the arguments of the gate and derive what several checks share.
 
     Where a company has sites in several time zones, a day has begun only when it has begun everywhere: the customer has the
     benefit of the doubt.
     """
+    mode, why_mode = mode_in_force(policy, world.ceiling, company=company, case=case)
     timezones = tuple(sorted({site.timezone for site in company.sites})) if company and company.sites else (HOME,)
     today = min(local_date(now, zone) for zone in timezones)
     listed = tuple(debt.invoices[name] for name in case.notice.invoices if name in debt.invoices)
@@ -113,7 +166,8 @@ def facts_of(
         # The date is the one the proof bears: the civil date at the source, which is at one of the sites or with the provider
         # (a letter to Martinique may be dated by midnight in Paris). The latest reading favours the customer.
         notice_day = max(local_date(case.notice.effective_at, zone) for zone in (*timezones, HOME))
-        last_day = period_end(notice_day, max(policy.notice_days, case.notice.cure_days), policy.holidays)
+        days = policy.reopen_notice_days if case.reopens else policy.notice_days
+        last_day = period_end(notice_day, max(days, case.notice.cure_days), policy.holidays)
         cure_ends = day_everywhere(last_day + timedelta(days=1), timezones)
     return Facts(
         case=case,
@@ -124,6 +178,8 @@ def facts_of(
         world=world,
         now=now,
         mode=mode,
+        why_mode=why_mode,
+        lifted=lifted,
         listed=listed,
         overdue=overdue,
         counted=proven or overdue,

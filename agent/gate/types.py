@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from agent.event import instant
 from agent.gate.facts import Facts
@@ -18,7 +18,6 @@ class Verdict(StrEnum):
     PASS = "pass"
     FAIL = "fail"
     UNKNOWN = "unknown"
-    UNBUILT = "unbuilt"
     LATER = "later"
 
 
@@ -41,19 +40,36 @@ class Outcome:
     until: datetime | None = None
     kind: Kind | None = None
 
-    @staticmethod
-    def unbuilt() -> "Outcome":
-        """The outcome of a check this version can not make."""
-        return Outcome(
-            verdict=Verdict.UNBUILT,
-            fr="contrôle pas encore disponible dans cette version",
-            en="this version can not make this check yet",
-        )
+
+def passes(fr: str, en: str, facts: tuple[str, ...] = (), until: datetime | None = None) -> Outcome:
+    """The check passes. `until`: time alone does not change that before."""
+    return Outcome(verdict=Verdict.PASS, fr=fr, en=en, facts=facts, until=until)
+
+
+def fails(fr: str, en: str, facts: tuple[str, ...] = (), until: datetime | None = None, kind: Kind | None = None) -> Outcome:
+    """The check does not pass. `until`: time alone does not change that before."""
+    return Outcome(verdict=Verdict.FAIL, fr=fr, en=en, facts=facts, until=until, kind=kind)
+
+
+def unknown(fr: str, en: str, facts: tuple[str, ...] = (), until: datetime | None = None) -> Outcome:
+    """Nobody has said what the check needs to know, which counts as a failure."""
+    return Outcome(verdict=Verdict.UNKNOWN, fr=fr, en=en, facts=facts, until=until)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """One line of the table: what is checked, on what ground, how low a policy may go, who may override."""
+    """One line of the table.
+
+    Attributes:
+        code: G-01 to G-27.
+        kind: when it counts.
+        fr, en: what is checked.
+        rule: on what ground.
+        floor: how low a policy, and an override, may go.
+        override: who may let it pass: nobody, one approver, two persons.
+        only: what an override is confined to, besides the floor; "" for nothing more.
+        judge: the code.
+    """
 
     code: str
     kind: Kind
@@ -61,13 +77,14 @@ class Row:
     en: str
     rule: str
     floor: str
-    override: str
-    judge: Callable[[Facts], Outcome] | None
+    override: Literal["no", "1p", "2p"]
+    only: str
+    judge: Callable[[Facts], Outcome]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Check:
-    """One check, judged."""
+    """One check, judged. `lifted_by`: the persons whose override lets it pass."""
 
     code: str
     kind: Kind
@@ -76,6 +93,7 @@ class Check:
     fr: str
     en: str
     until: datetime | None
+    lifted_by: tuple[str, ...] = ()
 
     def reason(self, language: str) -> str:
         """The one-line reason in French ("fr") or English."""
@@ -84,7 +102,10 @@ class Check:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Gate:
-    """The whole judgement of one case at one instant. `mode` is the one in force, `owed` in the policy's currency."""
+    """The whole judgement of one case at one instant. `mode` is the one in force, `owed` in the policy's currency.
+
+    `until`: time alone changes no check before.
+    """
 
     case: str
     mode: Mode
@@ -98,20 +119,28 @@ class Gate:
         return tuple(check for check in self.checks if check.kind in kinds)
 
     def blocking(self, *kinds: Kind) -> tuple[Check, ...]:
-        """Checks of these kinds that do not let a measure be applied; unbuilt ones are not among them."""
-        return tuple(check for check in self.of(*kinds) if check.verdict not in (Verdict.PASS, Verdict.UNBUILT))
+        """Checks of these kinds that do not let a measure be applied."""
+        return tuple(check for check in self.of(*kinds) if check.verdict is not Verdict.PASS)
 
     @property
-    def unbuilt(self) -> tuple[str, ...]:
-        """Codes of checks that this version can not make."""
-        return tuple(check.code for check in self.checks if check.verdict is Verdict.UNBUILT)
+    def overridden(self) -> tuple[str, ...]:
+        """Codes of the checks that pass only because persons said so."""
+        return tuple(check.code for check in self.checks if check.lifted_by)
 
     def trace(self) -> dict[str, Any]:
         """Plain JSON for the ledger."""
         return {
             "at": instant(self.at),
             "checks": [
-                {"code": c.code, "kind": c.kind.value, "verdict": c.verdict.value, "facts": list(c.facts), "fr": c.fr, "en": c.en}
+                {
+                    "code": c.code,
+                    "kind": c.kind.value,
+                    "verdict": c.verdict.value,
+                    "facts": list(c.facts),
+                    "fr": c.fr,
+                    "en": c.en,
+                    **({"lifted_by": list(c.lifted_by)} if c.lifted_by else {}),
+                }
                 for c in self.checks
             ],
         }

@@ -17,11 +17,14 @@ from dataclasses import dataclass
 from agent.model import Company, Policy, Service
 from agent.policy.checks import Place, Reach, Written, check_services, effective_class
 from agent.policy.customers import Catalogue, Population, read_company
+from agent.policy.floors import BOUNDS, at_floor
 from agent.policy.kinds import ident, known
 from agent.policy.memory import MemoryInventory, company_shapes, protected_selectors
 from agent.policy.nodes import Table
-from agent.policy.policies import BOUNDS, PROFILES, read_policy
+from agent.policy.policies import read_policy
 from agent.policy.problems import Code, Problems
+from agent.policy.profiles import PROFILES
+from agent.policy.rows import policy_of, policy_values
 from agent.policy.services import read_service
 from agent.policy.tree import json_tree, yaml_tree
 
@@ -32,10 +35,13 @@ __all__ = [
     "Code",
     "Loaded",
     "MemoryInventory",
+    "at_floor",
     "company_shapes",
     "effective_class",
     "fingerprint",
     "load",
+    "policy_of",
+    "policy_values",
     "protected_selectors",
     "read",
 ]

@@ -3,62 +3,31 @@
 Rules of this room:
 
 1. Values are flat, so that a provider can publish them as plain sentences.
-2. A value below its hard floor does not load; no mode and no override reaches below it. The floors are one table,
-   each with the gate check it belongs to and its reason.
-3. A profile gives the default of every value that is left out. Values, not their spelling or order, make the digest that
-   standing approvals refer to.
+2. A value below its hard floor does not load; no mode and no override reaches below it (`floors`).
+3. A profile gives the default of every value that is left out (`profiles`). Values, not their spelling or order, make the
+   digest that standing approvals refer to.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable
+from dataclasses import fields, replace
 from datetime import date
 from decimal import Decimal
 from typing import Any, Final
 
 from agent.model import Mode, Policy, Window
 from agent.policy import kinds
+from agent.policy.floors import BOUNDS, PROVEN_CHANNELS
 from agent.policy.nodes import Table
 from agent.policy.problems import Code
+from agent.policy.profiles import PROFILES
 
-#: Profiles by name. Each is a whole policy, of which a file changes single values.
-PROFILES: Final[Mapping[str, Policy]] = {"fr-b2b": Policy(id="fr-b2b", profile="fr-b2b", mode=Mode.OBSERVE)}
+#: Values that are sums of money.
+_SUMS: Final = frozenset({"min_debt", "stage3_min_debt"})
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Bound:
-    """The hard limits of one value. `check` is the gate check it serves, `why` the reason, for people."""
-
-    low: int
-    high: int
-    check: str
-    why: str
-
-
-#: No configuration goes outside these. Source: the gate's floors; where the law is silent, engineering judgement.
-BOUNDS: Final[Mapping[str, Bound]] = {
-    "min_reminders": Bound(low=2, high=20, check="G-06", why="one reminder is not repeated reminders without effect"),
-    "reminder_spacing_days": Bound(low=3, high=90, check="G-06", why="reminders on one day count as one"),
-    "min_days_overdue": Bound(low=1, high=365, check="G-04", why="a debt that is not due can not be relied on"),
-    "min_debt": Bound(low=100, high=1_000_000, check="G-05", why="a slight debt does not justify a measure"),
-    "min_debt_months": Bound(low=0, high=24, check="G-05", why="counted in monthly fees; 0 leaves the sum alone to decide"),
-    "notice_days": Bound(low=8, high=90, check="G-09", why="the customer needs time to pay or to contest"),
-    "notice_max_age_days": Bound(low=1, high=180, check="G-10", why="an old notice no longer announces anything"),
-    "max_suspension_days": Bound(
-        low=1, high=90, check="G-27", why="a suspension is temporary; a longer one is a hidden termination"
-    ),
-    "lease_minutes": Bound(low=1, high=1440, check="G-22", why="a lost control plane restores service within this time"),
-    "approvals": Bound(low=1, high=5, check="G-23", why="somebody answers for each suspension"),
-    "approval_valid_days": Bound(low=1, high=90, check="G-23", why="an approval is given on facts, and facts age"),
-    "feed_max_age_minutes": Bound(low=1, high=1440, check="G-22", why="no suspension on stale payment data"),
-    "max_new_per_day": Bound(low=1, high=10_000, check="G-24", why="a billing fault must not reach everybody at once"),
-}
-
-#: Ways of sending a formal notice whose receipt can be proven. An e-mail can not, without an acknowledgement.
-PROVEN_CHANNELS: Final = ("lrar", "lre_q", "commissaire_de_justice")
-
-_CHECKS: Final = tuple(f"G-{number:02}" for number in range(1, 28))
+#: Where the conditions for a public body are recorded. Elsewhere they would say nothing, and hide that the profile is wrong.
+_PUBLIC: Final = ("public_clause", "public_mission", "public_opposition")
 
 
 def read_policy(policy_id: str, table: Table) -> Policy | None:
@@ -74,11 +43,14 @@ def read_policy(policy_id: str, table: Table) -> Policy | None:
         "blackout_dates": table.many("blackout_dates", kinds.day, base.blackout_dates),
         "no_eve_of_holiday": table.may("no_eve_of_holiday", kinds.truth, base.no_eve_of_holiday),
         "confine_to_unpaid_service": table.may("confine_to_unpaid_service", kinds.truth, base.confine_to_unpaid_service),
+        "grace_on_announced": table.may("grace_on_announced", kinds.truth, base.grace_on_announced),
+        "enforcement_point": table.may("enforcement_point", kinds.one_of("provider", "customer"), base.enforcement_point),
+        "waive_gentler_stages": table.may("waive_gentler_stages", kinds.words, base.waive_gentler_stages),
+        **{name: table.may(name, kinds.words, getattr(base, name)) for name in _PUBLIC},
         "stage": int(table.may("stage", kinds.one_of("3"), str(base.stage)) or 3),
-        "accept_unbuilt": table.many("accept_unbuilt", kinds.one_of(*_CHECKS), base.accept_unbuilt),
     }
     for name, bound in BOUNDS.items():
-        kind: Callable[[str], Decimal | int] = kinds.money if name == "min_debt" else kinds.whole
+        kind: Callable[[str], Decimal | int] = kinds.money if name in _SUMS else kinds.whole
         value: Decimal | int | None = table.may(name, kind, getattr(base, name))
         values[name] = value
         if value is not None and not bound.low <= value <= bound.high:
@@ -89,6 +61,10 @@ def read_policy(policy_id: str, table: Table) -> Policy | None:
         if name in table.fields and table.fields[name].value == []:
             mend = "Name at least one, or leave the key out for the profile's own."
             table.report(table.line_of(name), Code.BELOW_FLOOR, "an empty list", mend, key=name)
+    for name in _PUBLIC:
+        if name in table.fields and profile != "fr-public":
+            mend = "Remove it, or write `profile: fr-public` for a public body."
+            table.report(table.line_of(name), Code.BAD_VALUE, "means something only in profile fr-public", mend, key=name)
     if not table.done():
         return None
     policy = Policy(id=policy_id, profile=profile, **values)

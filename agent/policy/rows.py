@@ -97,11 +97,27 @@ def read_service(row: str) -> Service:
 
 def read_policy(row: str) -> Policy:
     """The policy of a row that `write` made."""
-    found = json.loads(row)
-    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
+    return policy_of(json.loads(row))
+
+
+def policy_values(policy: Policy) -> dict[str, Any]:
+    """Every value of a policy as plain JSON: what is pinned to a notice must not move when a default does."""
+    return {each.name: _plain(getattr(policy, each.name)) for each in fields(policy)}
+
+
+def policy_of(found: Mapping[str, Any]) -> Policy:
+    """The policy of plain values, as `policy_values` or a row has them.
+
+    Values that this version does not know are left out, those it knows and that are missing have their default: what an
+    older version pinned stays readable.
+    """
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in found.items() if name in _POLICY
+    }
     values["mode"] = Mode(found["mode"])
-    if "min_debt" in found:
-        values["min_debt"] = Decimal(found["min_debt"])
+    for name in ("min_debt", "stage3_min_debt"):
+        if name in found:
+            values[name] = Decimal(found[name])
     if "windows" in found:
         values["windows"] = tuple(
             Window(days=tuple(each["days"]), start=time.fromisoformat(each["start"]), end=time.fromisoformat(each["end"]))
@@ -111,6 +127,8 @@ def read_policy(row: str) -> Policy:
         values["blackout_dates"] = tuple(date.fromisoformat(each) for each in found["blackout_dates"])
     return Policy(**values)
 
+
+_POLICY: Final = frozenset(each.name for each in fields(Policy))
 
 # Enum look-ups by value cost more than everything else of a subscription; there are seven classes.
 _CLASSES: Final[Mapping[str | None, ServiceClass | None]] = {None: None, **{each.value: each for each in ServiceClass}}

@@ -4,6 +4,8 @@ Rules of this room:
 
 1. A service without a class is a dependency (D): unclassified means never cut.
 2. A suspendable service names its packets exactly: at least one selector, a protocol each, ports only with TCP or UDP.
+3. Whose service it is (`delivered_by`) is written down, and judged by the gate: what others deliver may be listed here all the
+   same, so that it is known and never suspended.
 """
 
 from itertools import pairwise
@@ -20,6 +22,7 @@ def read_service(service_id: str, table: Table) -> Written | None:
     class_ = table.may("class", kinds.choice(ServiceClass), ServiceClass.DEPENDENCY)
     name_fr = table.may("name_fr", kinds.words, "")
     name_en = table.may("name_en", kinds.words, "")
+    delivered_by = table.may("delivered_by", kinds.one_of("provider", "customer", "third_party"), "provider")
     groups = table.each("selectors", _read_selectors)
     if table.sound and class_.suspendable and not groups:
         mend = "Add `selectors:`, or give the service a class that is never cut (D, E, P, R, L)."
@@ -28,7 +31,12 @@ def read_service(service_id: str, table: Table) -> Written | None:
         return None
     pairs = [(selector, place) for group in groups for selector, place in group]
     service = Service(
-        id=service_id, class_=class_, selectors=tuple(selector for selector, _ in pairs), name_fr=name_fr, name_en=name_en
+        id=service_id,
+        class_=class_,
+        selectors=tuple(selector for selector, _ in pairs),
+        name_fr=name_fr,
+        name_en=name_en,
+        delivered_by=delivered_by,  # type: ignore[arg-type]  # one of the three, or there is no service
     )
     return Written(service=service, place=Place(table.file, table.line), selectors=tuple(place for _, place in pairs))
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from ipaddress import ip_address, ip_network
-from typing import Any
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
-from agent.case import EMPTY_RECORD, Record, StandingApproval, fold
+from agent.breaker import Load
+from agent.case import EMPTY_RECORD, ClockState, Record, StandingApproval, fold
 from agent.decide import Act
 from agent.event import Event, parse_body
 from agent.gate import TABLE, Check, World
@@ -35,12 +36,19 @@ from agent.model import (
 
 PARIS = "Europe/Paris"
 
-#: The checks that this version can not make yet.
-UNBUILT = ("G-02", "G-14", "G-18", "G-19", "G-21", "G-25", "G-26")
-
 ANNEX = ("reporting", "shared-documents", "vpn")
 
-POLICY = Policy(id="standard", profile="fr-b2b", mode=Mode.AUTO, accept_unbuilt=UNBUILT, digest="a" * 64)
+#: What a notice says stays on.
+KEPT = ("dns", "portal", "restore", "telephony")
+
+POLICY = Policy(
+    id="standard",
+    profile="fr-b2b",
+    mode=Mode.AUTO,
+    enforcement_point="provider",
+    waive_gentler_stages="annex services only",
+    digest="a" * 64,
+)
 APPROVE = replace(POLICY, mode=Mode.APPROVE)
 
 
@@ -162,7 +170,8 @@ class Story:
         announces = {
             "services": list(more.pop("services", ANNEX)),
             "earliest_on": more.pop("earliest_on", "2026-03-27"),
-            **{name: more.pop(name) for name in ("stage", "kept") if name in more},
+            "kept": list(more.pop("kept", KEPT)),
+            **{name: more.pop(name) for name in ("stage",) if name in more},
         }
         body = {
             "notice": id_,
@@ -177,6 +186,12 @@ class Story:
     def letter(self, what: str, when: str, id_: str = "N1", *, proof: str | None = "AR 1A 234 567") -> "Story":
         """What became of the letter: presented, delivered, refused, unclaimed, undeliverable."""
         return self.says(f"notice.{what}", when, notice=id_, **({"proof": proof} if proof else {}))
+
+    def warned(self, when: str, id_: str = "W1", notice: str = "N1") -> "Story":
+        return self.says("warning.sent", when, warning=id_, notice=notice, channel="email")
+
+    def probed(self, when: str, result: str = "green", *, hours: int = 48, local: int = 0) -> "Story":
+        return self.says("preflight.done", when, source="probe", result=result, baseline_hours=hours, local_matches=local)
 
     # --- what stands in the way -------------------------------------------------------------------------------------
 
@@ -313,13 +328,21 @@ def judgement_of(
     paused: bool = False,
     restore_all: bool = False,
     today: int = 0,
+    load: Load | None = None,
+    clock: ClockState | Literal[""] | None = "",
+    register: datetime | str | None = "",
+    probe: bool = True,
     lease: datetime | str | None = None,
     leases: Mapping[str, datetime] | None = None,
 ) -> Judgement:
-    """Judge a record. Unless said otherwise the feed has just reported and two persons let the policy act by itself.
+    """Judge a record. Unless said otherwise the feed has just reported, the clock and the register were just looked at, the local
+    applications were probed an hour ago, and two persons let the policy act by itself.
 
-    `lease` is that of the case of notice N1, `today` the number of suspensions of the last 24 hours.
+    `lease` is that of the case of notice N1, `today` the number of suspensions earlier in the last 24 hours, `register` when the
+    register of insolvency proceedings was looked at, `probe` False: no probe but those of the record.
     """
+    if probe and "preflight.done" not in record:
+        record = fold(record, Story(company=company_id).probed((now - timedelta(hours=1)).isoformat()).events[0])
     if lease is not None:
         leases = {f"{company_id}:N1": at(lease) if isinstance(lease, str) else lease}
     return judge(
@@ -333,7 +356,9 @@ def judgement_of(
             feeds={"erp": now} if feeds is None else feeds,
             standing=standing() if approvals is None else approvals,
             paused=paused,
-            ordered_last_day=today,
+            load=Load(ordered=tuple(now - timedelta(hours=3, minutes=n) for n in reversed(range(today)))) if load is None else load,
+            clock=ClockState(at=now, synchronised=True, offset_ms=3, stepped=False) if clock == "" else clock,
+            insolvency_checked_at=now if register == "" else at(register) if isinstance(register, str) else register,
         ),
         restore_all=restore_all,
         leases=leases or {},
@@ -360,7 +385,7 @@ def reminded(story: Story | None = None) -> Story:
 
 def ripe(story: Story | None = None) -> Story:
     """The founding case up to the delivery of the notice: suspendable from Monday 30 March 2026, 09:00."""
-    return reminded(story).notice().letter("delivered", "2026-03-11 10:30")
+    return reminded(story).notice().letter("delivered", "2026-03-11 10:30").warned("2026-03-24 10:00")
 
 
 def suspended(story: Story | None = None) -> Story:

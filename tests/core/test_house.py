@@ -50,23 +50,69 @@ ROOMS: Mapping[str, Room] = {
     "policy": Room(floor=1, may={"ruleset": "an inventory tells what a measure could name in the kernel"}),
     "billing": Room(floor=1),
     "calendar": Room(floor=1),
-    "case": Room(floor=1),
-    "debt": Room(floor=1, may={"case": "a debt is computed from a record's invoices and payments"}),
+    "record": Room(floor=1),
+    "persons": Room(floor=1, may={"record": "what persons said is in the record"}),
+    "host": Room(
+        floor=1, may={"record": "the host has a record like a company's", "persons": "standing approvals are part of it"}
+    ),
+    "holds": Room(floor=1, may={"record": "read from what was said", "calendar": "a judgment counts from 00:00 of its day"}),
+    "notices": Room(floor=1, may={"record": "read from what was said"}),
+    "case": Room(
+        floor=1,
+        may={
+            "record": "a case is a reading of the record",
+            "notices": "one notice, one case",
+            "holds": "what bears on it",
+            "persons": "approvals and overrides of it",
+            "host": "the one door to everything read from records",
+        },
+    ),
+    "debt": Room(
+        floor=1,
+        may={
+            "record": "a debt is computed from a record's invoices and payments",
+            "holds": "what is older than a judgment is no debt any more",
+        },
+    ),
+    "breaker": Room(floor=1),
     "gate": Room(
         floor=1,
         may={
+            "breaker": "how much at once is a check",
             "calendar": "notice periods, windows and holidays are checks",
             "case": "the gate judges a case",
             "debt": "the sum owed is a check",
+            "policy": "an override reaches the floors that no file goes below",
         },
     ),
-    "decide": Room(floor=1, may={"case": "a decision is about a case", "gate": "and rests on what the gate says of it"}),
+    "closing": Room(floor=1, may={"case": "why a case ends", "debt": "what became of its invoices says it"}),
+    "grace": Room(floor=1, may={"case": "payments announced in a case", "calendar": "working days"}),
+    "pinned": Room(
+        floor=1,
+        may={
+            "case": "what was pinned to its notice",
+            "debt": "passed on to the gate",
+            "gate": "judges by two versions and takes the worse of each check",
+            "policy": "writes and reads a policy as plain values",
+        },
+    ),
+    "decide": Room(
+        floor=1,
+        may={
+            "case": "a decision is about a case",
+            "gate": "and rests on what the gate says of it",
+            "closing": "a final restore says why the case ends",
+            "debt": "which may be that the debt is gone",
+        },
+    ),
     "judge": Room(
         floor=1,
         may={
             "case": "a company's record holds its cases",
             "debt": "the debt is shared by the cases of a company",
-            "gate": "each case passes the gate",
+            "gate": "the world its checks look at",
+            "pinned": "each case passes the gate, by the policy of its notice too",
+            "grace": "an announced payment makes a case wait",
             "decide": "and is decided",
         },
     ),

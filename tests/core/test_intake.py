@@ -14,7 +14,7 @@ from agent.billing import Source
 from agent.billing.standard import key, read_item, sign
 from agent.case import favourable
 from agent.errors import ConfigError, EventError, Refused
-from agent.event import HOLDS, HOST, TYPES, Origin
+from agent.event import ABOUT_HOST, HOLDS, HOST, TYPES, Origin
 from agent.intake import RawRequest, by_operator, read, read_lines
 
 NOW = datetime(2026, 3, 31, 14, 7, 15, tzinfo=UTC)
@@ -94,6 +94,19 @@ def test_a_heartbeat_is_about_the_host():
     assert [(event.type, event.subject, event.source) for event in found.events] == [("heartbeat", HOST, "erp")]
 
 
+def test_the_register_is_looked_at_for_all_or_for_one():
+    look = {"type": "insolvency.checked", "occurred_at": "2026-03-31T14:00:00Z", "data": {"register": "BODACC"}}
+    assert [(event.type, event.subject) for event in outcome(look).events] == [("insolvency.checked", HOST)]
+    assert [(event.type, event.subject) for event in outcome(look | {"customer": "C-1"}).events] == [("insolvency.checked", "za")]
+    assert [event.type for event in outcome(look | {"customer": "C-2"}).events] == ["customer.unknown"]
+
+
+def test_the_clock_is_nobodys():
+    look = {"type": "clock.checked", "occurred_at": "2026-03-31T14:00:00Z", "data": {"synchronised": True, "offset_ms": 3}}
+    assert [event.subject for event in outcome(look).events] == [HOST]
+    assert "about no company" in outcome(look | {"customer": "C-1"}).message
+
+
 def test_a_batch_is_told_apart_fact_by_fact():
     narrow = {"erp": Source(name="erp", kind="native", secrets=(SECRET,), events=frozenset({"payment.received"}))}
     found = read(request({"events": [PAYMENT, PAYMENT | {"customer": "C-2"}, NOTICE]}), narrow, resolve, NOW)
@@ -150,7 +163,7 @@ def test_what_happens_in_the_future_by_a_little_happened_now():
 @given(st.sampled_from(sorted(BILLING)), st.integers(301, 10**8))
 def test_a_fact_far_in_the_future_counts_from_now_if_it_helps_the_customer_and_is_refused_if_not(type_, ahead):
     example = EXAMPLES[type_] | {"occurred_at": (NOW + timedelta(seconds=ahead)).isoformat()}
-    if type_ != "heartbeat":
+    if ABOUT_HOST.get(type_, True):
         example["customer"] = "C-1"
     found = outcome(example)
     if favourable(type_):

@@ -1,0 +1,101 @@
+"""Floor 0. What the agent states about its own doing: proposed, ordered, applied, restored, repaired."""
+
+from collections.abc import Mapping
+
+from agent.fields import Fields, anything, boolean, count, identifier, list_of, moment, one_of, text
+from agent.vocabulary.types import CASE, EventType, Origin, by_name
+
+
+def _agent(name: str, key: str, about: str, required: Fields, optional: Fields | None = None) -> EventType:
+    return EventType(name=name, origin=Origin.AGENT, key=key, required=required, optional=optional or {}, about=about)
+
+
+OURS: Mapping[str, EventType] = by_name(
+    _agent(
+        "case.proposed",
+        "",
+        "The gate passes; the case waits for approval.",
+        {**CASE, "services": list_of(identifier), "gate": anything},
+    ),
+    _agent(
+        "case.observed",
+        "",
+        "In observe mode: what would have been suspended.",
+        {**CASE, "services": list_of(identifier), "gate": anything},
+    ),
+    _agent(
+        "policy.pinned",
+        "notice",
+        "The policy and the classes in force when a notice was first seen; both they and the current ones must pass.",
+        {"notice": identifier, "policy": anything, "classes": anything},
+    ),
+    _agent(
+        "case.delayed",
+        "case",
+        "A payment was announced: the measure waits some days, once.",
+        {**CASE, "until": moment},
+    ),
+    _agent("breaker.opened", "", "New suspensions are held until a named person releases the breaker.", {"cause": text}),
+    _agent(
+        "order.suspend",
+        "order",
+        "The decision to suspend, with the gate trace it rests on.",
+        {
+            "order": identifier,
+            **CASE,
+            "services": list_of(identifier),
+            "gate": anything,
+            "policy_digest": text,
+            "lease_minutes": count,
+            "mode": one_of("approve", "auto"),
+            "expires_at": moment,
+        },
+    ),
+    _agent(
+        "measure.applied",
+        "order",
+        "The order is in the kernel, read back.",
+        {
+            "order": identifier,
+            **CASE,
+            "services": list_of(identifier),
+            "elements": count,
+            "times": anything,
+        },
+    ),
+    _agent(
+        "measure.restored",
+        "order",
+        "Service is back, read back.",
+        {"order": identifier, **CASE, "cause": text, "final": boolean, "times": anything},
+        {"volatile": boolean, "reason": text},
+    ),
+    _agent(
+        "measure.repaired",
+        "",
+        "Rules of ours were missing or foreign and were put right.",
+        {"what": text, "count": count},
+        {"times": anything},
+    ),
+    _agent(
+        "policy.loaded",
+        "",
+        "A set of policies, services and customers is in force.",
+        {"digest": text},
+        {"counts": anything},
+    ),
+    _agent(
+        "policy.rejected",
+        "",
+        "A set of policies was refused; the old one stays in force.",
+        {"digest": text, "problems": count},
+        {"first": text},
+    ),
+    _agent("agent.started", "", "The enforcing process started.", {"version": text}, {"kernel": text}),
+    _agent(
+        "customer.unknown",
+        "",
+        "A fact about somebody we do not know; kept as it came.",
+        {"customer": text, "type": text, "facts": anything},
+    ),
+)
