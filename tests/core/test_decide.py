@@ -9,10 +9,11 @@ import pytest
 from hypothesis import assume, event, given
 from hypothesis import strategies as st
 
+from agent.breaker import Load
 from agent.decide import POLL, Act, Decision
 from agent.model import Mode, Window
 from tests.core.histories import circumstances, examples, nows, stories
-from tests.core.stories import ANNEX, APPROVE, POLICY, UNBUILT, Story, Walk, at, judgement_of, ripe, standing, suspended, wanted
+from tests.core.stories import ANNEX, APPROVE, POLICY, ZA, Story, Walk, at, judgement_of, ripe, standing, suspended, wanted
 
 NOW = "2026-03-31 10:00"
 LEASE = timedelta(minutes=POLICY.lease_minutes)
@@ -60,6 +61,7 @@ PENDING = ripe().proposed("2026-03-27 00:00").ordered("2026-03-31 09:59")
 RUNNING = suspended()
 BY_APPROVAL = ripe().approved("2026-03-27 10:00").ordered("2026-03-30 09:00", mode="approve").applied("2026-03-30 09:00")
 SILENT = {"feeds": {"erp": None}}
+BARE = replace(ZA, sites=(replace(ZA.sites[0], local_applications=()),))
 
 ROWS: tuple[Row, ...] = (
     # --- nothing in force
@@ -92,11 +94,11 @@ ROWS: tuple[Row, ...] = (
     row("mode auto with a standing approval: suspend", Act.SUSPEND, ripe(), lease=LEASE, next_=timedelta(minutes=15)),
     row("mode auto without one: wait", Act.PROPOSE, ripe(), "G-23", approvals=(), next_=POLL),
     row(
-        "mode auto with checks nobody vouched for acts as approve",
+        "mode auto on a site where no local application was declared acts as approve",
         Act.PROPOSE,
         ripe(),
         "G-23",
-        policy=replace(POLICY, accept_unbuilt=()),
+        company=BARE,
         next_=POLL,
     ),
     row("the window is shut: propose", Act.PROPOSE, ripe(), "G-20", now="2026-03-27 10:00", next_=POLL),
@@ -123,7 +125,7 @@ ROWS: tuple[Row, ...] = (
         "ordered as the fifth of the day: its own order is not in its way",
         Act.KEEP,
         PENDING,
-        today=5,
+        load=Load(ordered=tuple(at(f"2026-03-31 {hour}:59") for hour in ("05", "06", "07", "08", "09"))),
         lease=LEASE,
         next_=timedelta(minutes=15),
     ),
@@ -196,10 +198,12 @@ ROWS: tuple[Row, ...] = (
         lease=timedelta(minutes=200),
         next_=timedelta(minutes=15),
     ),
+    row("announced is not paid, but a reason to wait some days", Act.RESTORE, RUNNING.announced(NOW), "announced", next_=POLL),
     row(
-        "announced is not paid",
+        "announced, where the policy waits for nothing but money",
         Act.KEEP,
-        RUNNING.says("payment.announced", NOW, payment="P1", invoices=["F1"]),
+        RUNNING.announced(NOW),
+        policy=replace(POLICY, grace_on_announced=False),
         lease=timedelta(minutes=200),
         next_=timedelta(minutes=15),
     ),
@@ -242,11 +246,11 @@ ROWS: tuple[Row, ...] = (
     ),
     row("ordered in auto, then the policy says approve", Act.RESTORE, RUNNING, "ceiling", policy=APPROVE, next_=POLL),
     row(
-        "ordered in auto, then the policy no longer vouches for a check",
+        "ordered in auto, then a site turns out to have no declared local application",
         Act.RESTORE,
         RUNNING,
         "ceiling",
-        policy=replace(POLICY, accept_unbuilt=UNBUILT[1:]),
+        company=BARE,
         next_=POLL,
     ),
     row(
@@ -436,7 +440,8 @@ def test_full_payment_restores_at_once_whatever_else_is_so(story: Story, data: s
 
 # --- through time -------------------------------------------------------------------------------------------------
 
-HOURLY = replace(POLICY, feed_max_age_minutes=1440)
+#: Looks seldom enough to walk for weeks.
+HOURLY = replace(POLICY, feed_max_age_minutes=1440, clock_max_age_minutes=1440, lease_minutes=1440)
 
 
 def told(walk: Walk) -> list[tuple[str, str, str]]:
@@ -470,6 +475,7 @@ def test_a_payment_that_comes_back_after_the_restore_does_not_suspend_again() ->
 def test_a_second_notice_makes_a_second_case_that_may_suspend_again() -> None:
     story = ripe().paid("4800", "2026-03-31 14:07:12").returned("2026-04-02 10:00")
     story = story.notice("2026-04-08 10:00", "N2", earliest_on="2026-04-25").letter("delivered", "2026-04-09 10:00", "N2")
+    story = story.warned("2026-04-22 10:00", "W2", "N2")
     walk = Walk(story=story, circumstances={"policy": HOURLY}).through("2026-05-12 00:00")
     assert [(when.date().isoformat(), what, one.case.notice.id) for when, what, one in walk.lines if what == "suspend"] == [
         ("2026-03-30", "suspend", "N1"),
