@@ -18,6 +18,7 @@ from agent.cli.door import Door, debug_option, json_option, language_option
 COMMANDS = {
     "check": "agent.cli.files",
     "simulate": "agent.cli.files",
+    "policy": "agent.cli.policy",
     "log": "agent.cli.journal",
     "status": "agent.cli.look",
     "explain": "agent.cli.look",
