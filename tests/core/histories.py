@@ -14,6 +14,8 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from agent.breaker import Load
+from agent.case import ClockState
 from agent.event import HOLDS
 from agent.gate.checks import MUST_STATE
 from agent.model import Company, Mode, Window
@@ -59,10 +61,12 @@ moments = st.one_of(
     ),
 )
 
-#: Instants at which it is interesting to decide.
+#: Instants at which it is interesting to decide: most of them when the founding case is ripe or suspended.
 nows = st.one_of(
-    st.integers(0, 40 * 24 * 4).map(lambda quarter: at("2026-03-20 00:00") + timedelta(minutes=15 * quarter)),
+    st.integers(0, 30 * 24 * 4).map(lambda quarter: at("2026-03-30 09:00") + timedelta(minutes=15 * quarter)),
+    st.integers(0, 12 * 24).map(lambda hour: at("2026-03-20 00:00") + timedelta(hours=hour)),
     st.integers(0, 6 * 60).map(lambda minute: at("2026-03-30 09:00") + timedelta(minutes=minute)),
+    st.integers(0, 6 * 60).map(lambda minute: at("2026-03-31 09:00") + timedelta(minutes=minute)),
     st.integers(0, 6 * 60).map(lambda minute: at("2026-04-01 09:00") + timedelta(minutes=minute)),
     st.integers(0, 6 * 60).map(lambda minute: at("2026-04-20 09:00") + timedelta(minutes=minute)),
     moments,
@@ -348,6 +352,15 @@ def _mostly(usual: object, *others: object) -> st.SearchStrategy[object]:
     return st.sampled_from([usual] * 6 + list(others))
 
 
+def _busy(now: datetime, companies: int) -> Load:
+    """So many companies were ordered to be suspended in the last hours, the last of them ten minutes ago."""
+    return Load(ordered=tuple(now - timedelta(minutes=10 + 90 * number) for number in reversed(range(companies))))
+
+
+def _clock(now: datetime, minutes: int = 0, *, synchronised: bool = True) -> ClockState:
+    return ClockState(at=now - timedelta(minutes=minutes), synchronised=synchronised, offset_ms=3, stepped=False)
+
+
 @st.composite
 def circumstances(draw: st.DrawFn, now: datetime) -> dict[str, Any]:
     """What the world says besides the facts about the company: mostly that all is well."""
@@ -361,7 +374,9 @@ def circumstances(draw: st.DrawFn, now: datetime) -> dict[str, Any]:
         "feeds": {"erp": now - silent},
         "paused": draw(_mostly(False, True)),
         "restore_all": draw(_mostly(False, True)),
-        "today": draw(_mostly(0, 5)),
+        "load": draw(_mostly(Load(), _busy(now, 5), _busy(now, 2), Load(open_cause="a wave"))),
+        "clock": draw(_mostly(_clock(now), _clock(now, 10), _clock(now, 20), _clock(now, 0, synchronised=False), None)),
+        "register": draw(_mostly(now, now - timedelta(hours=23), now - timedelta(hours=30), None)),
         "leases": {} if lease is None else {"za:N1": now + lease, "za:N2": now + lease},
     }
 

@@ -489,7 +489,10 @@ def test_a_restore_looks_at_no_window_no_approval_and_no_limit(story: Story, dat
     policy = replace(
         world["policy"], windows=data.draw(_ANY_WINDOW), max_new_per_day=data.draw(st.sampled_from([1, 100])), approvals=3
     )
-    assert acts(policy=policy, approvals=(), today=data.draw(st.sampled_from([0, 1000])), paused=not world["paused"]) == before
+    load = data.draw(
+        st.sampled_from([Load(), Load(open_cause="a wave"), Load(ordered=(now,) * 1000, companies=9, cut_companies=9)])
+    )
+    assert acts(policy=policy, approvals=(), load=load, paused=not world["paused"]) == before
 
 
 @given(stories(), st.data())
