@@ -1,4 +1,4 @@
-"""Floor 4. `ecluse policy`: what a policy says in plain words. It only reads files."""
+"""Floor 4. `ecluse policy`: what a policy says in plain words, and what another would alter. It only reads files."""
 
 import textwrap
 from dataclasses import asdict
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from agent.cli.ahead import diff_
 from agent.cli.door import examples, speaks
 from agent.cli.screen import Screen, dump
 from agent.inventory import check_directory
@@ -18,9 +19,13 @@ _DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
 _WIDTH = 88
 
 
-@click.group("policy", short_help="what a policy says, in plain words")
+@click.group(
+    "policy",
+    short_help="what a policy says, and what another would alter",
+    epilog=examples("ecluse policy text fr-b2b"),
+)
 def policy_() -> None:
-    """What a suspension policy says, in plain words."""
+    """What a suspension policy says, in plain words, and what a change of policies would alter."""
 
 
 @policy_.command(
@@ -48,3 +53,6 @@ def text_(screen: Screen, name: str, directory: Path | None) -> None:
         return
     for line in document(policy, language).removesuffix("\n").split("\n"):
         click.echo(textwrap.fill(line, _WIDTH, break_on_hyphens=False, break_long_words=False))
+
+
+policy_.add_command(diff_)
