@@ -13,7 +13,7 @@ from agent.breaker import Load
 from agent.decide import POLL, Act, Decision
 from agent.model import Mode, Window
 from tests.core.histories import circumstances, examples, nows, stories
-from tests.core.stories import ANNEX, APPROVE, POLICY, ZA, Story, Walk, at, judgement_of, ripe, standing, suspended, wanted
+from tests.core.stories import ANNEX, APPROVE, POLICY, ZA, Story, Walk, at, judgement_of, lines, ripe, standing, suspended, wanted
 
 NOW = "2026-03-31 10:00"
 LEASE = timedelta(minutes=POLICY.lease_minutes)
@@ -568,6 +568,34 @@ def test_a_late_fact_lifts_at_once_and_never_cuts_back_in_time() -> None:
     before = ripe().without("notice.delivered")
     assert before.case("2026-03-31 09:59").decision.act is Act.NOTHING
     assert before.letter("delivered", "2026-03-11 10:30").case("2026-03-31 10:00").decision.lease_until == at("2026-03-31 14:00")
+
+
+def test_after_a_judgment_only_a_notice_to_the_officeholder_on_later_invoices_goes_on_and_never_by_itself() -> None:
+    story = suspended().insolvent("2026-04-18 07:05", "2026-04-09")
+    late = story.case("2026-04-18 07:05", lease="2026-04-18 10:00")
+    assert (late.decision.act, late.decision.reason) == (Act.RESTORE, "insolvency")
+
+    def asked(addressee: str, **periods: str) -> Story:
+        told = [line | periods for line in lines("900.00")]
+        fresh = story.restored("2026-04-18 07:05:01", reason="insolvency").invoice(
+            "F7", "900.00", "2026-06-15", issued_on="2026-05-31", when="2026-05-31 08:00", lines=told
+        )
+        for number, day in enumerate(("2026-06-16", "2026-06-24", "2026-07-02"), 7):
+            fresh = fresh.reminder(f"R{number}", f"{day} 10:00", "F7")
+        more = {"invoices": ["F7"], "reminders": ["R7", "R8", "R9"], "earliest_on": "2026-07-25", "addressee": addressee}
+        return (
+            fresh.notice("2026-07-06 10:00", "N2", **more)
+            .letter("delivered", "2026-07-07 10:00", "N2")
+            .warned("2026-07-23 10:00", "W2", "N2")
+        )
+
+    def found(story: Story) -> tuple[Act, str]:
+        decision = story.case("2026-07-28 10:00", "N2").decision
+        return decision.act, decision.cause
+
+    assert found(asked("officeholder", period_from="2026-04-10")) == (Act.PROPOSE, "G-23")
+    assert found(asked("officeholder", period_from="2026-04-08")) == (Act.NOTHING, "G-04"), "owed from before the judgment"
+    assert found(asked("company", period_from="2026-04-10")) == (Act.NOTHING, "G-13")
 
 
 def test_two_cases_of_one_company_are_decided_each_on_its_own() -> None:
