@@ -119,7 +119,7 @@ def _case(one: Judged, end: Judged, outcome: Outcome, moments: Sequence[Moment],
     already = state in _IS_READY
     missing: tuple[Check, ...] = ()
     if cut is None and one.case.order is None and not _over(end):
-        missing = lacks(one) if already else ready.missing if ready else _never(one, end)
+        missing = _lasting(ready.missing if ready and not already else lacks(one), lacks(end))
     return Ahead(
         company=outcome.judgement.company,
         name=outcome.company.name if outcome.company else "",
@@ -134,10 +134,10 @@ def _case(one: Judged, end: Judged, outcome: Outcome, moments: Sequence[Moment],
     )
 
 
-def _never(one: Judged, end: Judged) -> tuple[Check, ...]:
-    """What is in the way now and at the end; where that is nothing, what is at the end."""
-    now = {check.code for check in lacks(one)}
-    return tuple(check for check in lacks(end) if check.code in now) or lacks(end)
+def _lasting(first: tuple[Check, ...], end: tuple[Check, ...]) -> tuple[Check, ...]:
+    """What was in the way first and still is at the end; where nothing was all the time, what is at the end."""
+    codes = {check.code for check in end}
+    return tuple(check for check in first if check.code in codes) or end
 
 
 def _over(one: Judged) -> bool:
