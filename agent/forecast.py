@@ -80,7 +80,11 @@ def forecast(walk: Walk, companies: Iterable[str], at: datetime, until: datetime
         at: aware instant.
         until: where to stop.
     """
-    steps = forecast_steps(walk, companies, at, until)
+    return result(forecast_steps(walk, companies, at, until))
+
+
+def result(steps: Generator[None, None, Forecast]) -> Forecast:
+    """All the steps at once, where nobody waits."""
     while True:
         try:
             next(steps)

@@ -119,7 +119,7 @@ def differences(screen: Screen, data: Mapping[str, Any]) -> list[str]:
         none = (f"Aucune décision ne change ({looked} sociétés).", f"No decision would be another ({looked} companies).")
         return [good(screen.words(none))]
     found = ", ".join(f"{word(screen, KINDS, kind)} {count}" for kind, count in part(data, "counts").items())
-    end = (f"{len(rows)} dossiers changent : {found}", f"{len(rows)} cases would be others: {found}")
+    end = (f"dossiers changés : {len(rows)} ({found})", f"cases that would be others: {len(rows)} ({found})")
     return [*table(heads(screen, "company", "case", "change", "old", "new"), rows, width()), "", screen.words(end)]
 
 

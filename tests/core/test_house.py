@@ -245,6 +245,7 @@ ROOMS: Mapping[str, Room] = {
     "look": Room(
         floor=3,
         may={
+            "forecast": "what time alone will do",
             "gateway": "the value it looks at",
             "gate": "which checks pass and fail",
             "judge": "how a company was judged",

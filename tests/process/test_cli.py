@@ -82,6 +82,15 @@ def test_a_day_at_the_gateway_from_the_first_look_to_the_last(ecluse: Any, host:
         assert part in explained.output
     assert ecluse("explain", "nobody").exit_code == 2
 
+    ahead = json.loads(ecluse("forecast", "--days", "60", "--json").stdout)["data"]
+    assert {one["case"] for one in ahead["cases"]} <= {"za:MED-ZA", "zb:MED-ZB"}
+    (case,) = json.loads(ecluse("forecast", "--company", "zb", "--json").stdout)["data"]["cases"]
+    assert (case["case"], case["suspend_at"]) == ("zb:MED-ZB", None)  # the notice is stale, and nobody approved
+    assert case["missing"]
+    assert case["missing"][0]["fr"] in ecluse("explain", "zb", lang="fr").output
+    assert ecluse("forecast", "--company", "nobody").exit_code == 2
+    assert ecluse("forecast", "--days", "0").exit_code == 2
+
     # No feed reported, so the gate does not pass: a request by hand is refused with the check that says so.
     refused = ecluse("suspend", "zb", "--reason", "try")
     assert refused.exit_code == 3
