@@ -162,6 +162,7 @@ ROOMS: Mapping[str, Room] = {
     "gateway": Room(
         floor=3,
         may={
+            "breaker": "how much is suspended already",
             "calendar": "the day in site time starts the daily limit",
             "case": "the host's own record",
             "gate": "the world that checks look at",
