@@ -30,7 +30,7 @@ GROUP: dict[str, Company] = {
 
 
 def history(company_id: str, amount: str) -> Story:
-    """An invoice due Saturday 31 January, three reminders, a registered letter delivered on Wednesday 11 March 2026, a last warning."""
+    """An invoice due Saturday 31 January, three reminders, a registered letter delivered on 11 March 2026, a last warning."""
     story = Story(company=company_id).invoice(f"F-{company_id}", amount, "2026-01-31", lines=lines(amount))
     for number, day in enumerate(("2026-02-09", "2026-02-19", "2026-03-02"), 1):
         story = story.reminder(f"R{number}", f"{day} 10:00", f"F-{company_id}")
