@@ -147,6 +147,7 @@ ROWS = [
     Row(Code.BAD_VALUE, *policy("windows: mon 09:00-24:00"), 6, "is not a window", "on one day"),
     Row(Code.BAD_VALUE, *policy("stage: 4"), 6, '"4" is not known here', "3"),
     Row(Code.BAD_VALUE, *policy("holidays: France"), 6, "is not a calendar of holidays", "FR"),
+    Row(Code.BAD_ID, *customer("contract: ZA-1", 'contract: ZA-1\n      billing_ids: {"Stripe Main": cus_za}'), 6, '"Stripe Main" is not an id', "a-z, 0-9"),
     Row(Code.BAD_ID, *customer("    za:\n", "    ZA:\n"), 3, 'customers.zephyr: "ZA" is not an id', "a-z, 0-9"),
     Row(Code.BAD_ID, *customer("  zephyr:\n", "  -zephyr:\n"), 2, '"-zephyr" is not an id', "a-z, 0-9"),
     Row(Code.BAD_ID, *customer("  zephyr:\n", "  " + "z" * 64 + ":\n"), 2, "is not an id", "1 to 63"),
