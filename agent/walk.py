@@ -3,8 +3,9 @@
 Rules of this room:
 
 1. The same `judge` as the daemon's, at every fact, and wherever a check says that time alone changes it. Nothing here decides.
-2. Orders are taken as applied at once, and restores too. What the gateway itself watches is taken as good (`assumed`): a walk
-   shows what policies and facts do, not what a fault would. Nobody approves or pauses on the way.
+2. Orders are taken as applied at once, and restores too. What the gateway itself watches (feeds, clock, insolvency register,
+   local applications) is taken as good where no fact says otherwise, and the breaker does not open on the way: a walk shows what
+   policies and facts do, not what a fault would. Nobody approves or pauses on the way.
 3. All companies share one time line, so that the limits on new suspensions work as they would. A company is looked at when
    something about itself changes. Those that only wait for their turn stand in lines, one for each way in which the window and
    the limits can treat a company; while the head of a line has to wait, so has the whole line, and nobody else is asked.
@@ -259,7 +260,7 @@ class Walk:
             one.line = replace(one.line, alone=one.id if alone else "")
             heapq.heappush(self._lines.setdefault(one.line, []), one.id)
             if one.line not in self._naps:
-                self._nap(one.line, max((each.at for each in ahead if each.at is not None and each.shared), default=None))
+                self._nap(one.line, min((each.at for each in ahead if each.at is not None and each.shared), default=None))
         if one.cut != before:
             change = 1 if one.cut else -1
             self._cut_companies += change

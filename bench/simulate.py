@@ -157,19 +157,20 @@ def run(companies: int = COMPANIES, policy: Policy | None = None) -> dict[str, f
         path = Path(place) / "facts.jsonl"
         count = write(path, companies)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        begin = time.perf_counter()
+        begin, cpu = time.perf_counter(), time.process_time()
         with path.open() as lines:
             facts = gather(
                 stream_lines(lines, SOURCE, lambda _, name: name if known.company(name) else None, FAR, file="facts"), END
             )
         read = time.perf_counter() - begin
     found = replay(facts, known, END, approved=True)
-    took = time.perf_counter() - begin
+    took, cpu = time.perf_counter() - begin, time.process_time() - cpu
     acts = Counter(one.act for one in found.moments)
     return {
         "simulate_events": count,
         "simulate_companies": companies,
         "simulate_events_per_s": count / took,
+        "simulate_cpu_s": cpu,
         "simulate_read_s": read,
         "simulate_walk_s": took - read,
         "simulate_suspended": acts["suspend"],
