@@ -36,7 +36,7 @@ Fields = Mapping[str, Kind]
 
 def instant(value: datetime) -> str:
     """RFC 3339 in UTC with microseconds, the one form in which the ledger writes time."""
-    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def parse_instant(text: str, *, field: str = "occurred_at") -> datetime:

@@ -6,13 +6,15 @@ Rules of this room:
 2. Lists are cut at `MOST`, and say how many they leave out: a look costs the same at 100 and at 100 000 customers.
 """
 
+from collections.abc import Generator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from agent import __version__, stopfile
+from agent import forecast as forecasting
 from agent.errors import EventError, KernelError
-from agent.event import instant
+from agent.event import HOST, instant
 from agent.gate import Kind
 from agent.gateway import Gateway
 from agent.judge import NO_POLICY, Judgement
@@ -20,6 +22,9 @@ from agent.plan import describe, plan
 from agent.report import judgement as report
 from agent.rules import Change, Key
 from agent.ruleset import candidates, read_key
+
+#: How far ahead one company is explained.
+_YEAR = timedelta(days=366)
 
 #: Companies a status or a plan names at most.
 MOST = 200
@@ -100,7 +105,43 @@ def explain(gateway: Gateway, company_id: str) -> dict[str, Any]:
     if company is None and not judgement.judged:
         raise EventError(field="company", what=f"{company_id!r} is unknown", mend="see `ecluse check` for the companies")
     policy = gateway.rules.inventory.policies.get(company.policy, NO_POLICY) if company else NO_POLICY
-    return {**report(judgement, company, policy, now), "counters": _counters(gateway, company_id)}
+    told = report(judgement, company, policy, now)
+    forecasting.tell((told,), forecasting.result(_ahead(gateway, (company_id,), now, now + _YEAR)))
+    return {**told, "counters": _counters(gateway, company_id)}
+
+
+def forecast(gateway: Gateway, until: datetime, company_id: str | None) -> Generator[None, None, dict[str, Any]]:
+    """What time alone will do, as things stand here. Stops after each look: many companies must not keep a restore waiting.
+
+    Args:
+        gateway: what is looked at.
+        until: how far to look.
+        company_id: only this company; None: all that are due by then, up to `MOST`.
+
+    Raises:
+        EventError: nobody knows this company.
+    """
+    now, ledger = gateway.now(), gateway.ledger
+    if company_id is not None and gateway.rules.inventory.company(company_id) is None and ledger.record(company_id) is None:
+        raise EventError(field="company", what=f"{company_id!r} is unknown", mend="see `ecluse check` for the companies")
+    due = [company_id] if company_id is not None else ledger.due(until.timestamp(), gateway.basis, MOST + 1)
+    found = yield from _ahead(gateway, due[:MOST], now, until)
+    return {**forecasting.plain(found), "more": len(due) > MOST}
+
+
+def _ahead(
+    gateway: Gateway, companies: Sequence[str], now: datetime, until: datetime
+) -> Generator[None, None, forecasting.Forecast]:
+    """A walk from the records as they stand. The measures of its companies are taken out of the load: the walk counts them."""
+    records = {company: gateway.record(company) for company in companies if company != HOST}
+    load = gateway.world.load
+    for company in companies:
+        known = gateway.rules.inventory.company(company)
+        if known is not None and gateway.ledger.measures_of(company):
+            prefixes = len({attached.prefix for _, attached in known.attachments()})
+            load = replace(load, cut_companies=max(0, load.cut_companies - 1), cut_prefixes=max(0, load.cut_prefixes - prefixes))
+    walk = forecasting.begin(records, gateway.rules.inventory, replace(gateway.world, load=load), now)
+    return (yield from forecasting.forecast_steps(walk, records, now, until))
 
 
 def _counters(gateway: Gateway, company_id: str) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ Rules of this room:
 3. A restore never waits: not for the ledger, not for a role, not for the queue.
 """
 
+import asyncio
 import pwd
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -94,6 +95,8 @@ class Operators:
         try:
             if ask == "reload":
                 found = await self._reload()
+            elif ask == "forecast":
+                found = await self._forecast(header)
             elif ask == "import":
                 found = self._import(person, header, body)
             elif ask in self._asks:
@@ -116,6 +119,20 @@ class Operators:
 
     def _explain(self, _person: Person, header: dict[str, Any]) -> Answer:
         return 0, "", "", look.explain(self._daemon.gateway, _text(header, "company"))
+
+    async def _forecast(self, header: dict[str, Any]) -> Answer:
+        days = header.get("days", 30)
+        if isinstance(days, bool) or not isinstance(days, int) or not 1 <= days <= 366:
+            raise EventError(field="days", what="not a number of days", mend="1 to 366")
+        company = _text(header, "company") if header.get("company") is not None else None
+        gateway = self._daemon.gateway
+        steps = look.forecast(gateway, gateway.now() + timedelta(days=days), company)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as done:
+                return 0, "", "", done.value
+            await asyncio.sleep(0)  # a payment that comes in meanwhile is served first
 
     def _plan(self, _person: Person, _header: dict[str, Any]) -> Answer:
         return 0, "", "", look.plan_now(self._daemon.gateway)

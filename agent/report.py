@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from agent.case import Case
+from agent.closing import words
 from agent.debt import Invoice
 from agent.decide import Act, Decision
 from agent.event import instant
@@ -22,6 +23,7 @@ from agent.gate.facts import DEFAULT_ZONE, Facts, facts_of, threshold
 from agent.gate.words import sum_en, sum_fr
 from agent.judge import Judged, Judgement
 from agent.model import Company, Policy
+from agent.policy import at_floor
 
 _ROWS = {row.code: row for row in TABLE}
 
@@ -94,7 +96,8 @@ def reason(decision: Decision, gate: Gate, case: Case) -> tuple[str, str]:
             f"lease not renewed, {failing.code}: {failing.en}",
         )
     if decision.cause == "closed":
-        return f"dossier clos ({case.closed})", f"case closed ({case.closed})"
+        fr, en = words(case.closed)
+        return f"dossier clos : {fr}", f"case closed: {en}"
     if decision.cause == "paused":
         return "nouvelles suspensions en pause", "new suspensions are paused"
     return {
@@ -105,13 +108,29 @@ def reason(decision: Decision, gate: Gate, case: Case) -> tuple[str, str]:
     }.get(decision.act, ("rien à faire", "nothing to do"))
 
 
+def in_the_way(one: Judged) -> tuple[Check, ...]:
+    """The checks that keep a case from being suspended; what belongs to the moment of applying only once the rest passes.
+
+    Empty for a case that is closed, in force, or not held by any check.
+    """
+    if one.case.closed or one.case.order is not None:
+        return ()
+    return one.gate.blocking(Kind.STANDING, Kind.HEALTH) or one.gate.blocking(Kind.APPLY)
+
+
+def missing(one: Judged) -> tuple[str, ...]:
+    """Their codes."""
+    return tuple(check.code for check in in_the_way(one))
+
+
 def way_back(facts: Facts) -> tuple[Invoice, ...]:
     """The fewest counted invoices whose payment in full brings the debt below what may be suspended for.
 
-    Empty when the debt is below it already. A debt that stays below the threshold makes G-05 fail, which restores at once.
+    Empty when the debt is below it already. A debt that stays below makes G-05 or G-18 fail, which restores at once. By the policy
+    in force; a pinned one that asks for more debt may let less do.
     """
     left = sorted(facts.counted, key=lambda invoice: (invoice.remaining, invoice.due_on, invoice.id))
-    bound = threshold(facts.company, facts.policy)
+    bound = max(threshold(facts.company, facts.policy), facts.policy.stage3_min_debt)
     kept = Decimal(0)
     pay: list[Invoice] = []
     for invoice in left:  # smallest first: no other choice lets more invoices wait
@@ -124,17 +143,19 @@ def way_back(facts: Facts) -> tuple[Invoice, ...]:
 
 def _case(one: Judged, company: Company | None, policy: Policy, now: datetime) -> dict[str, Any]:
     case, gate, decision = one.case, one.gate, one.decision
+    rules = policy
+    for code in gate.overridden:  # persons let these checks pass down to their floor: only a debt below it ends the measure
+        rules = at_floor(rules, code)
     facts = facts_of(
         case=case,
         debt=one.debt,
         company=company,
         services={},
-        policy=policy,
+        policy=rules,
         world=World(ceiling=gate.mode, feeds={}),  # what is derived here looks at no feed and no service
         now=now,
     )
     fr, en = reason(decision, gate, case)
-    blocking = gate.blocking(Kind.STANDING, Kind.HEALTH) or gate.blocking(Kind.APPLY)
     return {
         "case": case.id,
         "state": state(one),
@@ -167,7 +188,7 @@ def _case(one: Judged, company: Company | None, policy: Policy, now: datetime) -
         "lease_until": _instant(decision.lease_until),
         "next_at": _instant(decision.next_at),
         "checks": [_check(check) for check in gate.checks],
-        "missing": [] if case.closed or case.order is not None else [check.code for check in blocking],
+        "missing": list(missing(one)),
         "way_back": None if case.closed else _way_back(way_back(facts), one.policy.currency),
     }
 

@@ -17,7 +17,9 @@ from agent.cli.door import Door, debug_option, json_option, language_option
 #: Command -> the module that has it, in the order in which help lists them: look, act, run.
 COMMANDS = {
     "check": "agent.cli.files",
-    "simulate": "agent.cli.files",
+    "simulate": "agent.cli.ahead",
+    "forecast": "agent.cli.ahead",
+    "policy": "agent.cli.policy",
     "log": "agent.cli.journal",
     "status": "agent.cli.look",
     "explain": "agent.cli.look",

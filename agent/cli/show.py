@@ -1,4 +1,4 @@
-"""Floor 4. The values that `report`, the enforcer and a simulation give, as lines for people.
+"""Floor 4. The values that `report` and the enforcer give, as lines for people.
 
 Rules of this room:
 
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from agent.cli.screen import Screen, bad, bold, good, open_point, safe, table, width
-from agent.cli.words import ACTS, LABELS, LEDGER, OUT, POLICY, STATES, STRUCTURES, VERDICTS, heads, named, word
+from agent.cli.words import LABELS, LEDGER, OUT, POLICY, STATES, STRUCTURES, VERDICTS, heads, named, word
 
 
 def facts(screen: Screen, pairs: Iterable[tuple[str, str]]) -> list[str]:
@@ -25,7 +25,7 @@ def facts(screen: Screen, pairs: Iterable[tuple[str, str]]) -> list[str]:
 
 def status(screen: Screen, data: Mapping[str, Any]) -> list[str]:
     """The state of the gateway: the host, the policies, the kernel, the ledger, who is suspended, who waits."""
-    policy, kernel, ledger, companies = (_part(data, name) for name in ("policy", "kernel", "ledger", "companies"))
+    policy, kernel, ledger, companies = (part(data, name) for name in ("policy", "kernel", "ledger", "companies"))
     seen, cut = companies.get("known", "?"), companies.get("with_measure", "?")
     validity = word(screen, POLICY, "valid" if policy.get("valid") else "refused")
     writable = word(screen, LEDGER, "writable" if ledger.get("writable") else "unwritable")
@@ -41,7 +41,7 @@ def status(screen: Screen, data: Mapping[str, Any]) -> list[str]:
             ("ledger", f"{safe(ledger.get('seq', '?'))} {screen.words(('faits', 'facts'))}  {writable}"),
             ("pause", _pause(screen, data)),
             ("companies", screen.words((f"{seen} connues, {cut} suspendues", f"{seen} known, {cut} suspended"))),
-            *(("feed", f"{safe(name)}  {screen.moment(at) or silent}") for name, at in _part(data, "feeds").items()),
+            *(("feed", f"{safe(name)}  {screen.moment(at) or silent}") for name, at in part(data, "feeds").items()),
         ],
     )
     lines += ["", *_measures(screen, data)]
@@ -54,12 +54,12 @@ def status(screen: Screen, data: Mapping[str, Any]) -> list[str]:
 
 
 def _pause(screen: Screen, data: Mapping[str, Any]) -> str:
-    stop = _part(data, "stop")
-    if general := _part(stop, "all"):
+    stop = part(data, "stop")
+    if general := part(stop, "all"):
         cut, none = ("tout est rétabli", "everything is restored"), ("aucune nouvelle suspension", "no new suspension")
         said = f"{safe(general.get('by'))}, {screen.moment(general.get('at'))}: {safe(general.get('reason'))}"
         return f"{open_point(screen.words(cut if general.get('restore') else none))}  ({said})"
-    return open_point(named(_part(stop, "companies"))) or screen.words(("non", "no"))
+    return open_point(named(part(stop, "companies"))) or screen.words(("non", "no"))
 
 
 def _measures(screen: Screen, data: Mapping[str, Any]) -> list[str]:
@@ -105,7 +105,7 @@ def explain(screen: Screen, data: Mapping[str, Any]) -> list[str]:
     zone = data.get("timezone")
     outside = "" if data.get("known", True) else "  " + bad(screen.words(("hors inventaire", "not in the inventory")))
     packets = [one.get("packets") for one in data.get("counters") or ()]
-    lines = [bold(screen.of(_part(data, "answer")) or safe(data.get("company", "?")))]
+    lines = [bold(screen.of(part(data, "answer")) or safe(data.get("company", "?")))]
     lines += facts(
         screen,
         [
@@ -143,13 +143,13 @@ def _invoices(screen: Screen, invoices: Iterable[Mapping[str, Any]]) -> list[str
 
 
 def _case(screen: Screen, case: Mapping[str, Any], zone: Any) -> list[str]:
-    notice, order = _part(case, "notice"), _part(case, "order")
+    notice, order = part(case, "notice"), part(case, "order")
     effect = screen.moment(notice.get("effective_at"), zone) or screen.words(("sans effet", "without effect"))
     lines = [f"{bold(safe(case.get('case')))}  {word(screen, STATES, case.get('state'))}"]
     lines += facts(
         screen,
         [
-            ("decision", screen.of(_part(case, "reason"))),
+            ("decision", screen.of(part(case, "reason"))),
             ("mode", safe(case.get("mode") or "")),
             ("services", named(case.get("services"))),
             ("notice", f"{safe(notice.get('id'))}  {safe(notice.get('channel'))}  {effect}"),
@@ -160,73 +160,38 @@ def _case(screen: Screen, case: Mapping[str, Any], zone: Any) -> list[str]:
             ("holds", named(f"{one.get('kind')} ({one.get('hold')})" for one in case.get("holds") or ())),
             ("approvals", named(f"{one.get('by')} ({one.get('role')})" for one in case.get("approvals") or ())),
             ("missing", open_point(named(case.get("missing"))) if case.get("missing") else ""),
-            ("way_back", good(screen.of(_part(case, "way_back"))) if case.get("way_back") else ""),
+            ("ahead", ahead(screen, part(case, "ahead"), zone)),
+            ("way_back", good(screen.of(part(case, "way_back"))) if case.get("way_back") else ""),
         ],
     )
     rows = [
         [
             safe(check.get("code")),
             word(screen, VERDICTS, check.get("verdict")),
-            screen.of(_part(check, "title")),
-            screen.of(_part(check, "reason")),
+            screen.of(part(check, "title")),
+            screen.of(part(check, "reason")),
         ]
         for check in case.get("checks") or ()
     ]
     return [*lines, *table(heads(screen, "check", "verdict", "about", "why"), rows, width())] if rows else lines
 
 
-# --- simulate -----------------------------------------------------------------------------------------------------
+def ahead(screen: Screen, data: Mapping[str, Any], zone: Any) -> str:
+    """What time alone will do to a case, in one line; "" for nothing that is worth telling."""
+    ready, cut, back = (screen.moment(data.get(name), zone) for name in ("ready_at", "suspend_at", "restore_at"))
+    if cut:
+        return open_point(screen.words((f"suspendu le {cut} sans fait nouveau", f"suspended {cut} without a new fact")))
+    if back:
+        return screen.words((f"rétabli au plus tard le {back}", f"restored {back} at the latest"))
+    missing = "; ".join(f"{safe(one.get('code'))} {screen.of(one)}" for one in data.get("missing") or ())
+    if not missing:
+        return ""
+    if ready:
+        return screen.words((f"prêt le {ready}, puis il faut : {missing}", f"ready {ready}, then needs: {missing}"))
+    return screen.words((f"il faut : {missing}", f"needs: {missing}"))
 
 
-def simulation(screen: Screen, data: Mapping[str, Any]) -> list[str]:
-    """What would have happened, in order, and where each company stands at the end."""
-    at, later = f"{screen.moment(data.get('at'), 'UTC')} UTC", data.get("later")
-    given, none = ("comptée comme donnée", "counted as given"), ("aucune (voir --approved)", "none (see --approved)")
-    lines = [bold(screen.words((f"Simulation au {at}", f"Simulation at {at}")))]
-    lines += facts(
-        screen,
-        [
-            ("facts", safe(data.get("facts", 0))),
-            ("later", screen.words((f"{later} faits postérieurs", f"{later} later facts")) if later else ""),
-            ("ceiling", safe(data.get("ceiling", ""))),
-            ("standing", screen.words(given if data.get("approved") else none)),
-            ("hours", screen.words(("de chaque société, à son premier site", "of each company, at its first site"))),
-            ("feeds", screen.words(("comptés comme à jour", "counted as fresh"))),
-        ],
-    )
-    moments = [
-        [
-            screen.moment(one.get("at"), one.get("timezone")),
-            safe(one.get("company")),
-            word(screen, ACTS, one.get("act")),
-            named(one.get("services")),
-            screen.of(_part(one, "reason")),
-        ]
-        for one in data.get("moments") or ()
-    ]
-    if moments:
-        lines += ["", *table(heads(screen, "when", "company", "act", "services", "why"), moments, width())]
-    return [*lines, "", *_outcomes(screen, data)]
-
-
-def _outcomes(screen: Screen, data: Mapping[str, Any]) -> list[str]:
-    none: Mapping[str, Any] = {}
-    rows = [
-        [
-            safe(company.get("company")),
-            word(screen, STATES, case["state"]) if case else screen.words(("aucun dossier", "no case")),
-            named(case.get("services")) if case.get("state") == "suspended" else "-",
-            screen.moment(case.get("next_at"), company.get("timezone")) or "-",
-            screen.of(_part(case, "reason")) or screen.of(_part(company, "answer")),
-        ]
-        for company in data.get("companies") or ()
-        for case in company.get("cases") or (none,)
-    ]
-    if not rows:
-        return [screen.words(("Aucune société n'est concernée.", "No company is concerned."))]
-    return table(heads(screen, "company", "state", "suspended", "next", "why"), rows, width())
-
-
-def _part(data: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def part(data: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A part of an answer that has parts itself; empty when there is none."""
     value = data.get(name)
     return value if isinstance(value, Mapping) else {}

@@ -16,6 +16,7 @@ Rules of this room:
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
+from functools import reduce
 
 from agent.case import Case
 from agent.debt import Debt
@@ -76,17 +77,21 @@ def evaluate(
     seen = facts(policy, frozenset())
     checks = _judged(seen)
     given = lifts(TABLE, case, now) if case.overrides else {}
-    wanted = {check.code: given[check.code] for check in checks if check.code in given and check.verdict is not Verdict.PASS}
-    if wanted:
-        rules = policy
-        for code in wanted:
-            rules = at_floor(rules, code)
+    before, wanted = checks, dict[str, Lift]()
+    # What an override lets in may make another check fail that is overridden as well: at most once for each of them.
+    while more := {check.code: given[check.code] for check in checks if _wants(check, given, wanted)}:
+        wanted |= more
+        rules = reduce(at_floor, wanted, policy)
         seen = facts(rules, frozenset(wanted))
-        checks = _lifted(checks, _judged(seen), wanted)
+        checks = _lifted(before, _judged(seen), wanted, now)
     lasting = all(check.verdict is Verdict.PASS for check in checks if check.kind is not Kind.APPLY)
     if not lasting and case.order is None:
         checks = tuple(_later(check) if check.kind is Kind.APPLY else check for check in checks)
     return Gate(case=case.id, mode=seen.mode, at=now, owed=seen.owed, checks=checks, until=_until(checks, now))
+
+
+def _wants(check: Check, given: Mapping[str, Lift], wanted: Mapping[str, Lift]) -> bool:
+    return check.verdict is not Verdict.PASS and check.code in given and check.code not in wanted
 
 
 def _judged(facts: Facts) -> tuple[Check, ...]:
@@ -107,14 +112,14 @@ def _judged(facts: Facts) -> tuple[Check, ...]:
     return tuple(found)
 
 
-def _lifted(before: tuple[Check, ...], after: tuple[Check, ...], wanted: Mapping[str, Lift]) -> tuple[Check, ...]:
+def _lifted(before: tuple[Check, ...], after: tuple[Check, ...], wanted: Mapping[str, Lift], now: datetime) -> tuple[Check, ...]:
     """The checks at the floors, each good until the first override ends or the first check passes without one."""
     ends = [lift.until for lift in wanted.values()]
-    ends += [check.until for check in before if check.code in wanted and check.until is not None]
+    ends += [check.until for check in before if check.code in wanted and check.until is not None and check.until > now]
     horizon = min(ends)
     found = []
     for check in after:
-        until = min(check.until or horizon, horizon)
+        until = horizon if check.until is None or check.until <= now else min(check.until, horizon)
         lift = wanted.get(check.code)
         if lift is None:
             found.append(replace(check, until=until))

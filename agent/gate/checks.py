@@ -3,7 +3,7 @@
 One function per row of the table; each looks at `Facts` and nothing else.
 """
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 from agent.calendar import day_everywhere, local_date
 from agent.gate.facts import Facts, threshold, undelivered, valid_reminders
@@ -217,10 +217,18 @@ def no_dispute(f: Facts) -> Outcome:
 
 
 def warned(f: Facts) -> Outcome:
-    """G-26. A last warning went out after the notice took effect, long enough ago, and reached somebody."""
+    """G-26. A last warning went out after the notice took effect, long enough ago, and reached somebody.
+
+    An approver may do without for one case: the notice itself announced the measure and its date.
+    """
     effective = f.case.notice.effective_at
     if effective is None:
         return unknown("mise en demeure sans effet à ce jour", "the notice has not taken effect")
+    found = _last_warning(f, effective)
+    return passes(found.fr, found.en, found.facts) if "G-26" in f.lifted else found
+
+
+def _last_warning(f: Facts, effective: datetime) -> Outcome:
     if f.case.unreachable:
         listed = names(f.case.unreachable)
         return fails(f"contact injoignable : {listed}", f"contact can not be reached: {listed}")

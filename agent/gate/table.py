@@ -72,6 +72,6 @@ TABLE: tuple[Row, ...] = (
     _row("G-24", _A, ("nombre de suspensions", "number of suspensions"), "engineering", "configured", "2p", moment.blast_radius,
          "the limits; not an open breaker"),
     _row("G-25", _A, ("périmètre inchangé", "scope unchanged"), _PARIS, "review", "1p", target.scope_reviewed),
-    _row("G-26", _A, ("dernier avertissement", "last warning"), _PARIS, "1 day", "1p", checks.warned),
+    _row("G-26", _A, ("dernier avertissement", "last warning"), _PARIS, "none", "1p", checks.warned),
     _row("G-27", _S, ("durée limitée", "limited duration"), "C. civ. 1104", "90 days", "2p", moment.duration),
 )  # fmt: skip

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import date, datetime
 from decimal import Decimal
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 _MAX_NAMED = 5
@@ -20,17 +21,21 @@ def sum_en(amount: Decimal, currency: str) -> str:
 
 def day_fr(day: date) -> str:
     """26/03/2026."""
-    return day.strftime("%d/%m/%Y")
+    return f"{day.day:02}/{day.month:02}/{day.year}"
 
 
+@lru_cache(maxsize=4096)
 def moment_fr(at: datetime, timezone: str) -> str:
     """30/03/2026 à 09:00, at the place."""
-    return at.astimezone(ZoneInfo(timezone)).strftime("%d/%m/%Y à %H:%M")
+    local = at.astimezone(ZoneInfo(timezone))
+    return f"{day_fr(local)} à {local.hour:02}:{local.minute:02}"
 
 
+@lru_cache(maxsize=4096)
 def moment_en(at: datetime, timezone: str) -> str:
     """2026-03-30 at 09:00, at the place."""
-    return at.astimezone(ZoneInfo(timezone)).strftime("%Y-%m-%d at %H:%M")
+    local = at.astimezone(ZoneInfo(timezone))
+    return f"{local.date()} at {local.hour:02}:{local.minute:02}"
 
 
 def names(items: Iterable[str]) -> str:

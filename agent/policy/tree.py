@@ -189,12 +189,13 @@ class _Builder:
         into = frame.node.value
         if isinstance(into, list):
             into.append(node)
-        elif isinstance(into, dict):
-            if frame.key is None:
-                self._key(frame, into, node)
-            else:
-                node = into[frame.key] = Node(frame.key_line, value)
-                frame.key = None
+            return node
+        assert isinstance(into, dict)  # only collections are open
+        if frame.key is None:
+            self._key(frame, into, node)
+        else:
+            node = into[frame.key] = Node(frame.key_line, value)
+            frame.key = None
         return node
 
     def _key(self, frame: _Frame, into: dict[str, Node], node: Node) -> None:

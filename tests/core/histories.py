@@ -14,6 +14,8 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from agent.breaker import Load
+from agent.case import ClockState
 from agent.event import HOLDS
 from agent.gate.checks import MUST_STATE
 from agent.model import Company, Mode, Window
@@ -59,10 +61,12 @@ moments = st.one_of(
     ),
 )
 
-#: Instants at which it is interesting to decide.
+#: Instants at which it is interesting to decide: most of them when the founding case is ripe or suspended.
 nows = st.one_of(
-    st.integers(0, 40 * 24 * 4).map(lambda quarter: at("2026-03-20 00:00") + timedelta(minutes=15 * quarter)),
+    st.integers(0, 30 * 24 * 4).map(lambda quarter: at("2026-03-30 09:00") + timedelta(minutes=15 * quarter)),
+    st.integers(0, 12 * 24).map(lambda hour: at("2026-03-20 00:00") + timedelta(hours=hour)),
     st.integers(0, 6 * 60).map(lambda minute: at("2026-03-30 09:00") + timedelta(minutes=minute)),
+    st.integers(0, 6 * 60).map(lambda minute: at("2026-03-31 09:00") + timedelta(minutes=minute)),
     st.integers(0, 6 * 60).map(lambda minute: at("2026-04-01 09:00") + timedelta(minutes=minute)),
     st.integers(0, 6 * 60).map(lambda minute: at("2026-04-20 09:00") + timedelta(minutes=minute)),
     moments,
@@ -130,10 +134,44 @@ _revoked = _say(
     reason=st.just("wait"),
 )
 _announced = _say("payment.announced", "erp", payment=st.sampled_from(PAYMENTS), invoices=_some_invoices)
+_keys = st.sampled_from(KEYS)
+_days = st.sampled_from(["2026-01-20", "2026-02-20", "2026-03-10", "2026-03-31", "2026-04-20"])
+_cases = st.sampled_from(NOTICES).map("za:{}".format)
+_said = {"by": st.just("claire"), "reason": st.just("seen")}
+
+#: What the law knows besides payments, disputes and holds set by hand.
+_law: st.SearchStrategy[Say] = st.one_of(
+    _say(
+        "insolvency.opened",
+        "register",
+        proceedings=_keys,
+        kind=st.sampled_from(["sauvegarde", "redressement", "liquidation"]),
+        judgment_on=_days,
+    ),
+    _say(
+        "court.order",
+        "legal",
+        decision=_keys,
+        effect=st.sampled_from(["restore", "restore_if_paid"]),
+        amount=st.none() | st.sampled_from(SUMS),
+        currency=st.none() | st.sampled_from(CURRENCIES),
+    ),
+    _say("grace_period.granted", "legal", grace=_keys, until=_days),
+    _say("plan.agreed", "erp", plan=_keys, invoices=_some_invoices),
+    _say("switching.requested", "desk", request=_keys, services=st.none() | st.lists(st.sampled_from(ANNEX), max_size=2)),
+    _say("debtor.replaced", "erp", deed=_keys),
+    _say("safety.reported", "desk", report=_keys),
+    _say("scope.changed", "erp", change=_keys),
+    _say("local.regressed", "probe", regression=_keys, application=st.just("erp")),
+    _say("warning.bounced", "post", warning=st.sampled_from(["W1", "W2"])),
+    _say("contact.unreachable", "post", contact=_keys),
+    _say("case.voided", "operator:claire", case=_cases, cause=st.just("wrong customer"), **_said),
+    _say("override.revoked", "operator:claire", case=_cases, check=st.sampled_from(["G-04", "G-05", "G-26"]), **_said),
+)
 
 #: Facts in the customer's favour, each at any time.
 favours: st.SearchStrategy[Say] = st.one_of(
-    _payment, _payment, _cancelled, _dispute, _hold, _undeliverable, _by_hand, _revoked, _announced
+    _payment, _payment, _cancelled, _dispute, _hold, _undeliverable, _by_hand, _revoked, _announced, _announced, _law, _law
 )
 
 _announcement = st.fixed_dictionaries(
@@ -141,7 +179,55 @@ _announcement = st.fixed_dictionaries(
         "services": st.lists(st.sampled_from(ANNEX), unique=True, min_size=1).map(sorted),
         "earliest_on": st.sampled_from(["2026-03-20", "2026-03-27", "2026-04-14"]),
     },
-    optional={"stage": st.sampled_from([2, 3]), "kept": st.lists(st.sampled_from(ANNEX), unique=True, max_size=1)},
+    optional={"stage": st.sampled_from([2, 3]), "kept": st.lists(st.sampled_from((*ANNEX, "dns")), unique=True, max_size=2)},
+)
+
+_PERSONS = st.sampled_from(["claire", "denis", "emma"])
+_ROLES = st.sampled_from(["credit_officer", "approver", "legal", "legal"])
+
+
+def _by_person(type_: str, **fields: st.SearchStrategy[object]) -> st.SearchStrategy[Say]:
+    return _say(type_, "operator", by=_PERSONS, reason=st.just("seen"), **fields)
+
+
+#: What ends what the law knows, and what persons may lift.
+_ends: st.SearchStrategy[Say] = st.one_of(
+    _say("insolvency.closed", "register", proceedings=_keys),
+    _say("plan.broken", "erp", plan=_keys),
+    _say("plan.ended", "erp", plan=_keys),
+    _say("switching.ended", "desk", request=_keys),
+    _say("safety.resolved", "desk", report=_keys),
+    _say("local.recovered", "probe", regression=_keys),
+    _say("contact.reachable", "post", contact=_keys),
+    _say("warning.sent", "erp", warning=st.sampled_from(["W1", "W2"]), notice=st.sampled_from(NOTICES)),
+    _say("insolvency.checked", "register"),
+    _say(
+        "preflight.done",
+        "probe",
+        result=st.sampled_from(["green", "green", "red"]),
+        baseline_hours=st.sampled_from([2, 48]),
+        local_matches=st.sampled_from([0, 0, 3]),
+    ),
+    _by_person("court.lifted", decision=_keys, document=st.just("judgment.pdf"), role=_ROLES),
+    _by_person("scope.reviewed", change=_keys, role=_ROLES),
+    _by_person("stage.waived", case=_cases, stages=st.sampled_from([[1], [1, 2], [2]]), role=_ROLES),
+    _by_person(
+        "override.given",
+        case=_cases,
+        check=st.sampled_from(["G-04", "G-05", "G-06", "G-25", "G-26", "G-27"]),
+        expires_at=st.sampled_from(["2026-04-02T10:00:00Z", "2026-12-01T00:00:00Z"]),
+        role=_ROLES,
+    ),
+    st.builds(
+        lambda when, notice, days, class_: (
+            lambda story: story.pinned(when.isoformat(), replace(POLICY, notice_days=days, digest="b" * 64), notice, vpn=class_)
+        ),
+        moments,
+        st.sampled_from(NOTICES),
+        st.sampled_from([8, 15, 25]),
+        st.sampled_from(["A", "A", "X", "D"]),
+    ),
+    _say("case.delayed", "agent", case=_cases, until=st.just("2026-04-03T00:00:00Z")),
 )
 
 _burdens: st.SearchStrategy[Say] = st.one_of(
@@ -166,8 +252,9 @@ _burdens: st.SearchStrategy[Say] = st.one_of(
         invoices=_some_invoices,
         reminders=st.lists(st.sampled_from(REMINDERS), unique=True),
         announces=_announcement,
-        states=st.sampled_from([sorted(MUST_STATE), sorted(MUST_STATE)[1:]]),
+        states=st.sampled_from([sorted(MUST_STATE), sorted(MUST_STATE)[1:], [*sorted(MUST_STATE), "reopen"]]),
         cure_days=st.sampled_from([None, 8, 20]),
+        addressee=st.sampled_from([None, None, "company", "officeholder"]),
     ),
     *(
         _say(f"notice.{what}", "post", notice=st.sampled_from(NOTICES), proof=st.none() | st.just("AR"))
@@ -196,11 +283,18 @@ _burdens: st.SearchStrategy[Say] = st.one_of(
         st.sampled_from(NOTICES),
     ),
     st.builds(
-        lambda when, number, notice, final: lambda story: story.restored(when.isoformat(), number, notice, final=final),
+        lambda when, number, notice, ended: lambda story: story.restored(when.isoformat(), number, notice, **ended),
         moments,
         st.integers(1, 2),
         st.sampled_from(NOTICES),
-        st.booleans(),
+        st.sampled_from(
+            [
+                {"cause": "lease", "final": False},
+                {"cause": "announced", "final": False, "reason": "announced"},
+                {"cause": "G-05", "final": True},
+                {"cause": "G-04", "final": True, "reason": "paid"},
+            ]
+        ),
     ),
     st.builds(lambda when, notice: lambda story: story.proposed(when.isoformat(), notice), moments, st.sampled_from(NOTICES)),
 )
@@ -208,7 +302,10 @@ _burdens: st.SearchStrategy[Say] = st.one_of(
 
 @st.composite
 def _foundings(draw: st.DrawFn) -> Story:
-    """The founding case with one to three invoices, perhaps one badly proven; perhaps ordered, applied, noticed twice."""
+    """The founding case with one to three invoices, perhaps one badly proven; perhaps ordered, applied, noticed twice.
+
+    One in ten is a second round: restored on payment, the payment sent back, a new notice to the company that knew it would be.
+    """
     story = Story()
     held = draw(st.sampled_from([INVOICES[:1], INVOICES[:2], INVOICES]))
     for name in held:
@@ -222,7 +319,7 @@ def _foundings(draw: st.DrawFn) -> Story:
     for name in NOTICES[: 2 if rarely(draw) else 1]:
         services = draw(st.sampled_from([ANNEX, ANNEX, ANNEX, ("vpn",)]))
         story = story.notice("2026-03-09 11:00", name, invoices=list(held[-1:] if rarely(draw) else held), services=services)
-        story = story.letter("delivered", "2026-03-11 10:30", name)
+        story = story.letter("delivered", "2026-03-11 10:30", name).warned("2026-03-24 10:00", f"W{name[1:]}", name)
         stage = draw(st.integers(0, 3))
         if stage == 1:
             story = story.approved("2026-03-27 10:00", notice=name)
@@ -231,20 +328,37 @@ def _foundings(draw: st.DrawFn) -> Story:
             story = story.ordered("2026-03-30 09:00", 1, name, services=list(services), mode=mode, lease_minutes=minutes)
         if stage > 2:
             story = story.applied("2026-03-30 09:00", 1, name)
-    return story
+    return _second_round(story) if rarely(draw) else story
+
+
+def _second_round(story: Story) -> Story:
+    """Whatever was: restored as paid on 1 April, sent back on the 3rd, a new notice on the 6th that took effect on the 8th."""
+    story = story.notice("2026-03-09 11:00", states=[*sorted(MUST_STATE), "reopen"], invoices=["F1"])
+    story = story.restored("2026-04-01 09:00", 1, reason="paid").paid("4800.00", "2026-03-31 10:00").returned("2026-04-03 10:00")
+    story = story.notice("2026-04-06 11:00", "N2", earliest_on="2026-04-14").letter("delivered", "2026-04-08 10:30", "N2")
+    return story.warned("2026-04-10 10:00", "W2", "N2")
 
 
 @st.composite
 def stories(draw: st.DrawFn, noise: int = 3) -> Story:
     """A history: a founding case with up to `noise` further facts of any kind."""
     story = draw(_foundings())
-    for say in draw(st.lists(st.one_of(_burdens, _burdens, favours), max_size=noise)):
+    for say in draw(st.lists(st.one_of(_burdens, _burdens, _ends, favours), max_size=noise)):
         story = say(story)
     return story
 
 
 def _mostly(usual: object, *others: object) -> st.SearchStrategy[object]:
     return st.sampled_from([usual] * 6 + list(others))
+
+
+def _busy(now: datetime, companies: int) -> Load:
+    """So many companies were ordered to be suspended in the last hours, the last of them ten minutes ago."""
+    return Load(ordered=tuple(now - timedelta(minutes=10 + 90 * number) for number in reversed(range(companies))))
+
+
+def _clock(now: datetime, minutes: int = 0, *, synchronised: bool = True) -> ClockState:
+    return ClockState(at=now - timedelta(minutes=minutes), synchronised=synchronised, offset_ms=3, stepped=False)
 
 
 @st.composite
@@ -260,7 +374,9 @@ def circumstances(draw: st.DrawFn, now: datetime) -> dict[str, Any]:
         "feeds": {"erp": now - silent},
         "paused": draw(_mostly(False, True)),
         "restore_all": draw(_mostly(False, True)),
-        "today": draw(_mostly(0, 5)),
+        "load": draw(_mostly(Load(), _busy(now, 5), _busy(now, 2), Load(open_cause="a wave"))),
+        "clock": draw(_mostly(_clock(now), _clock(now, 10), _clock(now, 20), _clock(now, 0, synchronised=False), None)),
+        "register": draw(_mostly(now, now - timedelta(hours=23), now - timedelta(hours=30), None)),
         "leases": {} if lease is None else {"za:N1": now + lease, "za:N2": now + lease},
     }
 

@@ -33,6 +33,7 @@ from agent.model import (
     Site,
     Subscription,
 )
+from agent.policy import policy_values
 
 PARIS = "Europe/Paris"
 
@@ -208,6 +209,38 @@ class Story:
     def lifted(self, when: str, id_: str = "H1") -> "Story":
         return self.says("hold.lifted", when, hold=id_)
 
+    def announced(self, when: str, *invoices: str, id_: str = "P1") -> "Story":
+        return self.says("payment.announced", when, payment=id_, invoices=list(invoices or ("F1",)))
+
+    def insolvent(self, when: str, judgment: str, *, kind: str = "redressement", id_: str = "RJ1", **more: Any) -> "Story":
+        return self.says("insolvency.opened", when, source="register", proceedings=id_, kind=kind, judgment_on=judgment, **more)
+
+    def court(self, when: str, effect: str = "restore", id_: str = "O1", **more: Any) -> "Story":
+        return self.says("court.order", when, source="legal", decision=id_, effect=effect, **more)
+
+    def court_lifted(self, when: str, *persons: str, id_: str = "O1", role: str = "legal") -> "Story":
+        story = self
+        for person in persons:
+            story = story.operator("court.lifted", when, person, role=role, decision=id_, document="judgment.pdf")
+        return story
+
+    def deferred(self, when: str, until: str, id_: str = "G1") -> "Story":
+        return self.says("grace_period.granted", when, source="legal", grace=id_, until=until)
+
+    def plan(self, what: str, when: str, *invoices: str, id_: str = "E1") -> "Story":
+        """A payment plan: agreed, broken, ended."""
+        told = {"invoices": list(invoices)} if what == "agreed" else {}
+        return self.says(f"plan.{what}", when, plan=id_, **told)
+
+    def switching(self, when: str, *services: str, id_: str = "S1") -> "Story":
+        return self.says("switching.requested", when, request=id_, **({"services": list(services)} if services else {}))
+
+    def endangered(self, when: str, id_: str = "A1") -> "Story":
+        return self.says("safety.reported", when, report=id_, what="the lift alarm does not get through")
+
+    def replaced(self, when: str, id_: str = "ACT1") -> "Story":
+        return self.says("debtor.replaced", when, deed=id_, successor="Zéphyr Holding")
+
     # --- persons ----------------------------------------------------------------------------------------------------
 
     def approved(self, when: str, *persons: str, notice: str = "N1", role: str = "approver", **more: Any) -> "Story":
@@ -232,6 +265,14 @@ class Story:
 
     def by_hand(self, when: str) -> "Story":
         return self.says("restore.ordered", when, source="operator:claire", by="claire", reason="the lift alarm is dead")
+
+    def operator(self, type_: str, when: str, person: str = "claire", *, role: str = "", **body: Any) -> "Story":
+        """Anything else a named person states, with a reason; with a role where the type has one."""
+        told = {"by": person, "reason": "seen"} | ({"role": role} if role else {}) | body
+        return self.says(type_, when, source=f"operator:{person}", **told)
+
+    def voided(self, when: str, notice: str = "N1") -> "Story":
+        return self.operator("case.voided", when, case=f"{self.company}:{notice}", cause="wrong customer")
 
     # --- the agent --------------------------------------------------------------------------------------------------
 
@@ -267,10 +308,18 @@ class Story:
             times={},
         )
 
-    def restored(self, when: str, number: int = 1, notice: str = "N1", *, cause: str = "G-05", final: bool = True) -> "Story":
+    def restored(
+        self, when: str, number: int = 1, notice: str = "N1", *, cause: str = "G-05", final: bool = True, reason: str = ""
+    ) -> "Story":
         case = f"{self.company}:{notice}"
+        body = {"order": f"{case}/{number}", "case": case, "cause": cause, "final": final, "times": {}}
+        return self.says("measure.restored", when, source="agent", **(body | ({"reason": reason} if reason else {})))
+
+    def pinned(self, when: str, policy: Policy, notice: str = "N1", **classes: str) -> "Story":
+        """What a notice is judged by: a policy and classes of services, those of the catalogue but for `classes`."""
+        known = {name: one.class_.value for name, one in SERVICES.items()}
         return self.says(
-            "measure.restored", when, source="agent", order=f"{case}/{number}", case=case, cause=cause, final=final, times={}
+            "policy.pinned", when, source="agent", notice=notice, policy=policy_values(policy), classes=known | classes
         )
 
     # --- what follows -----------------------------------------------------------------------------------------------
@@ -405,6 +454,7 @@ class Walk:
     record: Record = field(default_factory=dict)
     leases: dict[str, datetime] = field(default_factory=dict)
     lines: list[tuple[datetime, str, Judged]] = field(default_factory=list)
+    noted: set[str] = field(default_factory=set)
     waiting: list[Event] = field(init=False)
     look_at: datetime | None = None
 
@@ -442,6 +492,10 @@ class Walk:
         for _ in range(4):
             judgement = self.now(now)
             before = self.story
+            for note in judgement.notes:
+                if note.id not in self.noted:
+                    self.noted.add(note.id)
+                    self._tell(self.story.says(note.type, now, source="agent", id_=note.id, **note.body))
             for one in judgement.judged:
                 self._do(one, now)
             if self.story == before:
@@ -455,9 +509,17 @@ class Walk:
             self._tell(self.story.proposed(when, notice))
         elif act is Act.SUSPEND:
             services = list(case.notice.services)
-            self._tell(self.story.ordered(when, case.orders + 1, notice, services=services, mode=one.gate.mode.value))
+            minutes = one.policy.lease_minutes
+            self._tell(
+                self.story.ordered(
+                    when, case.orders + 1, notice, services=services, mode=one.gate.mode.value, lease_minutes=minutes
+                )
+            )
         elif act is Act.RESTORE and order is not None:
-            self._tell(self.story.restored(when, case.orders, notice, cause=one.decision.cause, final=one.decision.final))
+            decided = one.decision
+            self._tell(
+                self.story.restored(when, case.orders, notice, cause=decided.cause, final=decided.final, reason=decided.reason)
+            )
             self.leases.pop(case.id, None)
         elif act is Act.KEEP and order is not None and one.decision.lease_until is not None:
             self.leases[case.id] = one.decision.lease_until

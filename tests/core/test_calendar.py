@@ -196,7 +196,7 @@ def test_an_opening_lasts_exactly_until_it_says(
     state = found(now)
     assert state.until is not None
     assert state.until > now
-    last = state.until - timedelta(microseconds=1)
+    last = state.until - timedelta(microseconds=1)  # a part just under one is rounded up to the end itself
     assert all(found(min(now + (state.until - now) * part, last)).open == state.open for part in parts)
     assert found(last).open == state.open
     assert found(state.until).open != state.open

@@ -220,7 +220,8 @@ def test_check_in_json_counts_what_it_found() -> None:
     found = json.loads(ecluse("check", POLICIES, "--json").output)
     assert found["exit"] == 0
     assert found["data"]["companies"] == 4
-    assert {one["policy"] for one in found["data"]["policies"]} == {"fr-b2b-auto", "fr-b2b-approve", "fr-b2b-observe", "public-body"}
+    names = {"fr-b2b-auto", "fr-b2b-approve", "fr-b2b-observe", "public-body"}
+    assert {one["policy"] for one in found["data"]["policies"]} == names
 
 
 @pytest.fixture
@@ -339,6 +340,75 @@ def test_simulate_says_where_a_file_is_not_utf8(folder: Path) -> None:
     file.write_bytes(b"\n\xff\n")
     said = ecluse("simulate", "--policies", POLICIES, "--events", str(file), "--at", "2026-04-01T00:00Z")
     assert (said.exit_code, "facts.jsonl:2: not UTF-8" in said.stderr) == (2, True)
+
+
+# --- forecast and policy diff -------------------------------------------------------------------------------------
+
+
+def golden(name: str, said: Result) -> None:
+    file = GOLDEN / name
+    if os.environ.get("ECLUSE_GOLDEN") == "write":
+        file.write_text(said.output)
+    assert said.output == file.read_text()
+
+
+@pytest.mark.parametrize("lang", ["fr", "en"])
+def test_forecast_from_files_says_who_is_ready_when_and_what_is_missing(lang: str) -> None:
+    files = ("--policies", POLICIES, "--events", FACTS, "--at", "2026-03-26T12:00+01:00")
+    said = ecluse("forecast", *files, "--approved", "--lang", lang)
+    assert said.exit_code == 0
+    golden(f"forecast.{lang}.txt", said)
+    assert "G-23" in ecluse("forecast", *files).output
+    only = json.loads(ecluse("forecast", *files, "--company", "zb", "--json").output)["data"]
+    assert [one["company"] for one in only["cases"]] == ["zb"]
+
+
+def test_forecast_without_files_asks_the_enforcer(enforcer: Enforcer) -> None:
+    case = {"company": "zb", "case": "zb:N", "state": "noticed", "timezone": "Europe/Paris", "ready_at": "2026-03-26T23:00:00Z"}
+    missing = [{"code": "G-26", "fr": "avertissement", "en": "warning"}]
+    data = {"at": "2026-03-20T00:00:00Z", "until": "2026-04-19T00:00:00Z", "cases": [case | {"missing": missing}], "more": True}
+    enforcer.answer = ({"exit": 0, "message": {}, "data": data}, b"")
+    said = ecluse("forecast", "--days", "14", "--company", "zb", "--socket", str(enforcer.path))
+    assert said.exit_code == 0
+    assert "2026-03-27 00:00" in said.output
+    assert "G-26 warning" in said.output
+    assert "more" in said.output
+    header, _ = enforcer.asked[-1]
+    assert (header["ask"], header["days"], header["company"]) == ("forecast", 14, "zb")
+
+
+def test_forecast_needs_both_files_or_none() -> None:
+    assert ecluse("forecast", "--policies", POLICIES).exit_code == 2
+    assert ecluse("forecast", "--events", FACTS).exit_code == 2
+    found = ecluse("forecast", "--policies", POLICIES, "--events", FACTS, "--company", "zz")
+    assert (found.exit_code, "'zz'" in found.stderr) == (2, True)
+    none = ecluse("forecast", "--policies", POLICIES, "--events", FACTS, "--at", "2026-01-02T00:00Z")
+    assert (none.exit_code, "No open case" in none.output) == (0, True)
+
+
+@pytest.mark.parametrize("lang", ["fr", "en"])
+def test_policy_diff_says_which_decisions_would_be_others(folder: Path, lang: str) -> None:
+    for path in Path(POLICIES).glob("*.yaml"):
+        text = path.read_text()
+        (folder / path.name).write_text(
+            text.replace("    waive_gentler_stages: annex", "    min_debt: 4000\n    waive_gentler_stages: annex")
+        )
+    files = ("--events", FACTS, "--at", "2026-04-01T00:00+02:00", "--approved", "--lang", lang)
+    said = ecluse("policy", "diff", str(folder), POLICIES, *files)
+    assert said.exit_code == 3
+    golden(f"policy-diff.{lang}.txt", said)
+    told = json.loads(ecluse("policy", "diff", str(folder), POLICIES, *files, "--json").output)
+    assert (told["exit"], told["data"]["counts"]) == (3, {"new": 1})
+
+
+def test_policy_diff_of_equal_policies_is_nothing() -> None:
+    said = ecluse("policy", "diff", POLICIES, POLICIES, "--events", FACTS, "--at", "2026-04-01T00:00+02:00", "--approved")
+    assert (said.exit_code, said.output) == (0, "No decision would be another (2 companies).\n")
+
+
+def test_policy_diff_with_policies_that_fail_is_bad_input(folder: Path) -> None:
+    (folder / "policies.yaml").write_text("policies:\n  x: {profile: nowhere}\n")
+    assert ecluse("policy", "diff", POLICIES, str(folder), "--events", FACTS).exit_code == 2
 
 
 # --- log ----------------------------------------------------------------------------------------------------------

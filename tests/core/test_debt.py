@@ -222,6 +222,64 @@ def test_what_is_contested_is_no_debt(told, left, vague: bool) -> None:
     assert of(told(TWO)).vague_disputes == (("D1",) if vague else ())
 
 
+def test_what_was_rightly_contested_is_told_apart() -> None:
+    assert of(TWO.dispute("2026-03-12 10:00", "F1")).upheld == frozenset()
+    assert of(TWO.dispute("2026-03-12 10:00", "F1", "F9").settled("2026-03-20 10:00", "upheld")).upheld == {"F1"}
+
+
+# --- insolvency ---------------------------------------------------------------------------------------------------
+
+JUDGED = Story().insolvent("2026-06-18 07:05", "2026-06-09")
+
+
+@pytest.mark.parametrize(
+    ("body", "owed_"),
+    [
+        ({"issued_on": "2026-06-08"}, "insolvency"),
+        ({"issued_on": "2026-06-09"}, "600.00"),
+        ({"issued_on": "2026-07-01", "periods": ["2026-06-09"]}, "600.00"),
+        ({"issued_on": "2026-07-01", "periods": ["2026-06-08"]}, "insolvency"),
+        ({"issued_on": "2026-07-01", "periods": ["2026-06-15", "2026-06-01"]}, "insolvency"),
+        ({"periods": ["2026-06-09"]}, "600.00"),
+        ({"due": "2026-06-08"}, "insolvency"),
+        ({"due": "2026-06-09"}, "600.00"),
+    ],
+    ids=[
+        "issued the day before",
+        "issued on the day",
+        "for services since the judgment",
+        "for services from the day before",
+        "one line for older services",
+        "only a period is known",
+        "only the due date is known: before",
+        "only the due date is known: on the day",
+    ],
+)
+def test_what_arose_before_the_judgment_is_no_debt_any_more(body, owed_: str) -> None:
+    told = lines("600.00", services=["vpn"] * len(body.get("periods", ["x"])))
+    told = [line | {"period_from": day} for line, day in zip(told, body["periods"], strict=True)] if "periods" in body else told
+    more = {"issued_on": body["issued_on"]} if "issued_on" in body else {}
+    story = JUDGED.invoice("F1", "600.00", body.get("due", "2026-07-31"), when="2026-07-01 08:00", lines=told, **more)
+    assert owed(story) == {"F1": owed_}
+    assert owed(story.says("insolvency.closed", "2026-12-01 10:00", proceedings="RJ1")) == {"F1": owed_}, "for ever after"
+
+
+def test_the_earliest_day_anybody_gives_and_the_latest_judgment_decide_what_arose_before() -> None:
+    story = JUDGED.invoice("F1", "600.00", "2026-07-31", issued_on="2026-07-01", when="2026-07-01 08:00")
+    assert owed(story) == {"F1": "600.00"}
+    assert owed(story.invoice("F1", "600.00", "2026-07-31", issued_on="2026-06-01", when="2026-07-02 08:00")) == {
+        "F1": "insolvency"
+    }
+    assert owed(story.insolvent("2026-07-20 10:00", "2026-07-02", id_="RJ2")) == {"F1": "insolvency"}
+    assert owed(story.insolvent("2026-07-20 10:00", "2026-01-02", id_="RJ2")) == {"F1": "600.00"}
+
+
+def test_money_goes_to_what_is_still_a_debt() -> None:
+    story = JUDGED.invoice("F1", "1000.00", "2026-01-31").invoice("F2", "600.00", "2026-07-31", issued_on="2026-07-01")
+    assert owed(story.paid("400.00", "2026-08-01 10:00")) == {"F1": "insolvency", "F2": "200.00"}
+    assert owed(story.paid("400.00", "2026-08-01 10:00", F1="400.00")) == {"F1": "insolvency", "F2": "600.00"}
+
+
 # --- properties ---------------------------------------------------------------------------------------------------
 
 

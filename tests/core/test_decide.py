@@ -9,10 +9,11 @@ import pytest
 from hypothesis import assume, event, given
 from hypothesis import strategies as st
 
+from agent.breaker import Load
 from agent.decide import POLL, Act, Decision
 from agent.model import Mode, Window
 from tests.core.histories import circumstances, examples, nows, stories
-from tests.core.stories import ANNEX, APPROVE, POLICY, UNBUILT, ZA, Story, Walk, at, judgement_of, ripe, standing, suspended, wanted
+from tests.core.stories import ANNEX, APPROVE, POLICY, ZA, Story, Walk, at, judgement_of, lines, ripe, standing, suspended, wanted
 
 NOW = "2026-03-31 10:00"
 LEASE = timedelta(minutes=POLICY.lease_minutes)
@@ -60,6 +61,7 @@ PENDING = ripe().proposed("2026-03-27 00:00").ordered("2026-03-31 09:59")
 RUNNING = suspended()
 BY_APPROVAL = ripe().approved("2026-03-27 10:00").ordered("2026-03-30 09:00", mode="approve").applied("2026-03-30 09:00")
 SILENT = {"feeds": {"erp": None}}
+BARE = replace(ZA, sites=(replace(ZA.sites[0], local_applications=()),))
 
 ROWS: tuple[Row, ...] = (
     # --- nothing in force
@@ -102,11 +104,11 @@ ROWS: tuple[Row, ...] = (
     row("mode auto with a standing approval: suspend", Act.SUSPEND, ripe(), lease=LEASE, next_=timedelta(minutes=15)),
     row("mode auto without one: wait", Act.PROPOSE, ripe(), "G-23", approvals=(), next_=POLL),
     row(
-        "mode auto with checks nobody vouched for acts as approve",
+        "mode auto on a site where no local application was declared acts as approve",
         Act.PROPOSE,
         ripe(),
         "G-23",
-        policy=replace(POLICY, accept_unbuilt=()),
+        company=BARE,
         next_=POLL,
     ),
     row("the window is shut: propose", Act.PROPOSE, ripe(), "G-20", now="2026-03-27 10:00", next_=POLL),
@@ -126,6 +128,26 @@ ROWS: tuple[Row, ...] = (
         ripe().hold("payment_plan", "2026-03-12 10:00").lifted("2026-03-25 10:00"),
         "G-11",
     ),
+    row(
+        "a payment was announced: wait some days",
+        Act.NOTHING,
+        ripe().announced(NOW),
+        "announced",
+        next_=timedelta(days=8, hours=14),
+    ),
+    row(
+        "a plan was agreed since the notice: never",
+        Act.NOTHING,
+        ripe().plan("agreed", "2026-03-20 10:00", "F1").plan("broken", "2026-03-25 10:00"),
+        "closed",
+    ),
+    row(
+        "a judge deferred the debt until the day before: look again when it is over",
+        Act.NOTHING,
+        ripe().deferred("2026-03-20 10:00", "2026-04-14"),
+        "G-13",
+        next_=timedelta(days=14, hours=14),
+    ),
     row("paused: propose, suspend nothing", Act.PROPOSE, ripe(), "paused", paused=True, next_=POLL),
     row("paused and proposed: nothing", Act.NOTHING, ripe().proposed("2026-03-27 00:00"), "paused", paused=True, next_=POLL),
     # --- ordered, not applied
@@ -139,7 +161,7 @@ ROWS: tuple[Row, ...] = (
         "ordered as the fifth of the day: its own order is not in its way",
         Act.KEEP,
         PENDING,
-        today=5,
+        load=Load(ordered=tuple(at(f"2026-03-31 {hour}:59") for hour in ("05", "06", "07", "08", "09"))),
         lease=LEASE,
         next_=timedelta(minutes=15),
     ),
@@ -212,16 +234,74 @@ ROWS: tuple[Row, ...] = (
         lease=timedelta(minutes=200),
         next_=timedelta(minutes=15),
     ),
+    row("announced is not paid, but a reason to wait some days", Act.RESTORE, RUNNING.announced(NOW), "announced", next_=POLL),
     row(
-        "announced is not paid",
+        "announced, where the policy waits for nothing but money",
         Act.KEEP,
-        RUNNING.says("payment.announced", NOW, payment="P1", invoices=["F1"]),
+        RUNNING.announced(NOW),
+        policy=replace(POLICY, grace_on_announced=False),
         lease=timedelta(minutes=200),
         next_=timedelta(minutes=15),
     ),
     row("contested, with a motive", Act.RESTORE, RUNNING.dispute(NOW, "F1"), "G-04", final=True, next_=POLL),
     row("contested, vaguely", Act.RESTORE, RUNNING.dispute(NOW), "G-12", final=True, next_=POLL),
     row("insolvency", Act.RESTORE, RUNNING.hold("insolvency", NOW), "G-13", final=True, next_=POLL),
+    row("insolvency learnt late", Act.RESTORE, RUNNING.insolvent(NOW, "2026-03-20"), "G-04", final=True, next_=POLL),
+    row("a court orders to restore", Act.RESTORE, RUNNING.court(NOW), "G-13", final=True, next_=POLL),
+    row(
+        "a court orders to restore once a sum is paid",
+        Act.KEEP,
+        RUNNING.court(NOW, "restore_if_paid", amount="1000.00"),
+        lease=timedelta(minutes=200),
+        next_=timedelta(minutes=15),
+    ),
+    row(
+        "and it is paid",
+        Act.RESTORE,
+        RUNNING.court("2026-03-31 09:00", "restore_if_paid", amount="1000.00").paid("1000", NOW),
+        "G-13",
+        final=True,
+        next_=POLL,
+    ),
+    row("a judge defers the debt", Act.RESTORE, RUNNING.deferred(NOW, "2026-06-30"), "G-13", final=True, next_=timedelta(0)),
+    row("a plan is agreed", Act.RESTORE, RUNNING.plan("agreed", NOW, "F1"), "plan_agreed", final=True, next_=POLL),
+    row("the debtor is replaced", Act.RESTORE, RUNNING.replaced(NOW), "superseded", final=True, next_=POLL),
+    row("the case was an error", Act.RESTORE, RUNNING.voided(NOW), "error", final=True, next_=POLL),
+    row("a danger is reported", Act.RESTORE, RUNNING.endangered(NOW), "G-13", final=True, next_=POLL),
+    row("the customer switches provider", Act.RESTORE, RUNNING.switching(NOW, "vpn"), "G-13", final=True, next_=POLL),
+    row(
+        "the customer switches another service",
+        Act.KEEP,
+        RUNNING.switching(NOW, "hosted-mail"),
+        lease=timedelta(minutes=200),
+        next_=timedelta(minutes=15),
+    ),
+    row(
+        "a local application stopped answering",
+        Act.RESTORE,
+        RUNNING.says("local.regressed", NOW, regression="L1", application="erp"),
+        "G-19",
+        final=True,
+        next_=POLL,
+    ),
+    row(
+        "the register of insolvencies was not looked at: keep, do not renew",
+        Act.KEEP,
+        RUNNING,
+        "health",
+        register=None,
+        lease=timedelta(minutes=200),
+        next_=POLL,
+    ),
+    row(
+        "the clock is not to be trusted: keep, do not renew",
+        Act.KEEP,
+        RUNNING,
+        "health",
+        clock=None,
+        lease=timedelta(minutes=200),
+        next_=POLL,
+    ),
     row("thirty days", Act.RESTORE, RUNNING, "G-27", final=True, now="2026-04-29 09:00", next_=POLL),
     row("the company left the inventory", Act.RESTORE, RUNNING, "G-01", final=True, company=None, policy=None, next_=POLL),
     row(
@@ -258,11 +338,11 @@ ROWS: tuple[Row, ...] = (
     ),
     row("ordered in auto, then the policy says approve", Act.RESTORE, RUNNING, "ceiling", policy=APPROVE, next_=POLL),
     row(
-        "ordered in auto, then the policy no longer vouches for a check",
+        "ordered in auto, then a site turns out to have no declared local application",
         Act.RESTORE,
         RUNNING,
         "ceiling",
-        policy=replace(POLICY, accept_unbuilt=UNBUILT[1:]),
+        company=BARE,
         next_=POLL,
     ),
     row(
@@ -425,7 +505,10 @@ def test_a_restore_looks_at_no_window_no_approval_and_no_limit(story: Story, dat
     policy = replace(
         world["policy"], windows=data.draw(_ANY_WINDOW), max_new_per_day=data.draw(st.sampled_from([1, 100])), approvals=3
     )
-    assert acts(policy=policy, approvals=(), today=data.draw(st.sampled_from([0, 1000])), paused=not world["paused"]) == before
+    load = data.draw(
+        st.sampled_from([Load(), Load(open_cause="a wave"), Load(ordered=(now,) * 1000, companies=9, cut_companies=9)])
+    )
+    assert acts(policy=policy, approvals=(), load=load, paused=not world["paused"]) == before
 
 
 @given(stories(), st.data())
@@ -452,7 +535,8 @@ def test_full_payment_restores_at_once_whatever_else_is_so(story: Story, data: s
 
 # --- through time -------------------------------------------------------------------------------------------------
 
-HOURLY = replace(POLICY, feed_max_age_minutes=1440)
+#: Looks seldom enough to walk for weeks.
+HOURLY = replace(POLICY, feed_max_age_minutes=1440, clock_max_age_minutes=1440, lease_minutes=1440)
 
 
 def told(walk: Walk) -> list[tuple[str, str, str]]:
@@ -480,7 +564,8 @@ def test_an_unpaid_measure_ends_by_itself_after_its_longest_duration_and_stays_e
 def test_a_payment_that_comes_back_suspends_nothing_until_a_second_notice_makes_a_second_case() -> None:
     story = ripe().paid("4800", "2026-03-31 14:07:12").returned("2026-04-02 10:00")
     story = story.notice("2026-04-08 10:00", "N2", earliest_on="2026-04-25").letter("delivered", "2026-04-09 10:00", "N2")
-    walk = Walk(story=story, circumstances={"policy": HOURLY}).through("2026-04-27 10:00")
+    story = story.warned("2026-04-22 10:00", "W2", "N2")
+    walk = Walk(story=story, circumstances={"policy": HOURLY}).through("2026-05-12 00:00")
     assert [(when.date().isoformat(), what, one.case.notice.id) for when, what, one in walk.lines if what == "suspend"] == [
         ("2026-03-30", "suspend", "N1"),
         ("2026-04-27", "suspend", "N2"),
@@ -493,6 +578,34 @@ def test_a_late_fact_lifts_at_once_and_never_cuts_back_in_time() -> None:
     before = ripe().without("notice.delivered")
     assert before.case("2026-03-31 09:59").decision.act is Act.NOTHING
     assert before.letter("delivered", "2026-03-11 10:30").case("2026-03-31 10:00").decision.lease_until == at("2026-03-31 14:00")
+
+
+def test_after_a_judgment_only_a_notice_to_the_officeholder_on_later_invoices_goes_on_and_never_by_itself() -> None:
+    story = suspended().insolvent("2026-04-18 07:05", "2026-04-09")
+    late = story.case("2026-04-18 07:05", lease="2026-04-18 10:00")
+    assert (late.decision.act, late.decision.reason) == (Act.RESTORE, "insolvency")
+
+    def asked(addressee: str, **periods: str) -> Story:
+        told = [line | periods for line in lines("900.00")]
+        fresh = story.restored("2026-04-18 07:05:01", reason="insolvency").invoice(
+            "F7", "900.00", "2026-06-15", issued_on="2026-05-31", when="2026-05-31 08:00", lines=told
+        )
+        for number, day in enumerate(("2026-06-16", "2026-06-24", "2026-07-02"), 7):
+            fresh = fresh.reminder(f"R{number}", f"{day} 10:00", "F7")
+        more = {"invoices": ["F7"], "reminders": ["R7", "R8", "R9"], "earliest_on": "2026-07-25", "addressee": addressee}
+        return (
+            fresh.notice("2026-07-06 10:00", "N2", **more)
+            .letter("delivered", "2026-07-07 10:00", "N2")
+            .warned("2026-07-23 10:00", "W2", "N2")
+        )
+
+    def found(story: Story) -> tuple[Act, str]:
+        decision = story.case("2026-07-28 10:00", "N2").decision
+        return decision.act, decision.cause
+
+    assert found(asked("officeholder", period_from="2026-04-10")) == (Act.PROPOSE, "G-23")
+    assert found(asked("officeholder", period_from="2026-04-08")) == (Act.NOTHING, "G-04"), "owed from before the judgment"
+    assert found(asked("company", period_from="2026-04-10")) == (Act.NOTHING, "G-13")
 
 
 def test_two_cases_of_one_company_are_decided_each_on_its_own() -> None:

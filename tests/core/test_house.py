@@ -120,10 +120,12 @@ ROOMS: Mapping[str, Room] = {
         floor=1,
         may={
             "case": "tells what was judged",
+            "closing": "why a case ended, in words",
             "debt": "tells what is owed",
             "gate": "tells each check in both languages",
             "decide": "tells what will be done and when it may change",
             "judge": "what it tells of",
+            "policy": "what persons let pass counts at its floor",
         },
     ),
     "ruleset": Room(floor=1),
@@ -166,6 +168,7 @@ ROOMS: Mapping[str, Room] = {
     "gateway": Room(
         floor=3,
         may={
+            "breaker": "how much is suspended already",
             "calendar": "the day in site time starts the daily limit",
             "case": "the host's own record",
             "gate": "the world that checks look at",
@@ -191,17 +194,50 @@ ROOMS: Mapping[str, Room] = {
             "ledger": "what was done is a fact",
         },
     ),
+    "history": Room(floor=3, pure=True),
+    "walk": Room(
+        floor=3,
+        pure=True,
+        may={
+            "case": "what a case waits for",
+            "gate": "a check may say that time alone changes it",
+            "decide": "what would be done",
+            "history": "what opens a case, and how records are packed",
+            "host": "a clock that is taken as good",
+            "judge": "the same judgement as the daemon's",
+            "record": "folds facts into records",
+            "report": "tells it in the same words",
+        },
+    ),
     "simulate": Room(
         floor=3,
         pure=True,
         may={
             "billing": "facts come in as a source would state them",
-            "case": "folds facts into records",
-            "gate": "a check may say that time alone changes it",
-            "decide": "what would be done",
-            "judge": "the same judgement as the daemon's",
+            "breaker": "how much there is of which a share may be suspended",
+            "gate": "the world at the start",
+            "history": "facts by company",
+            "persons": "approvals that count as given",
+            "record": "a company without a case is judged only when it is asked for",
             "report": "tells it in the same words",
+            "walk": "does the walking",
         },
+    ),
+    "forecast": Room(
+        floor=3,
+        pure=True,
+        may={
+            "gate": "what is in the way, and the world at the start",
+            "judge": "how a case was judged",
+            "record": "where it starts",
+            "report": "tells it in the same words",
+            "walk": "does the walking",
+        },
+    ),
+    "policydiff": Room(
+        floor=3,
+        pure=True,
+        may={"report": "where a case stands", "simulate": "what it compares", "walk": "what would be done"},
     ),
     "audit": Room(
         floor=3,
@@ -217,6 +253,7 @@ ROOMS: Mapping[str, Room] = {
     "look": Room(
         floor=3,
         may={
+            "forecast": "what time alone will do",
             "gateway": "the value it looks at",
             "gate": "which checks pass and fail",
             "judge": "how a company was judged",
@@ -279,6 +316,7 @@ PURE = frozenset(
         "ipaddress",
         "itertools",
         "json",
+        "marshal",  # bytes that only the same process reads
         "math",
         "re",
         "typing",

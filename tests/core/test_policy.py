@@ -32,7 +32,19 @@ from agent.model import (
     Subscription,
     Window,
 )
-from agent.policy import BOUNDS, PROFILES, Loaded, MemoryInventory, effective_class, fingerprint, load, rows
+from agent.policy import (
+    BOUNDS,
+    PROFILES,
+    Loaded,
+    MemoryInventory,
+    at_floor,
+    effective_class,
+    fingerprint,
+    load,
+    policy_of,
+    policy_values,
+    rows,
+)
 from agent.policy.checks import Placed, Reach, overlaps, selectors_meet, widens
 from agent.policy.kinds import prefix
 from agent.policy.problems import Code, Wrong
@@ -239,9 +251,27 @@ def test_every_value_of_a_policy_can_be_set() -> None:
         "approval_valid_days": "14",
         "feed_max_age_minutes": "14",
         "max_new_per_day": "4",
-        "accept_unbuilt": "[G-14, G-02]",
+        "enforcement_point": "provider",
+        "reopen_notice_days": "9",
+        "warning_days": "3",
+        "stage3_min_debt": "700",
+        "stage3_min_days": "45",
+        "waive_gentler_stages": "annex services only",
+        "grace_on_announced": "false",
+        "insolvency_max_age_hours": "23",
+        "clock_max_age_minutes": "14",
+        "clock_max_offset_ms": "900",
+        "preflight_baseline_hours": "48",
+        "preflight_max_age_hours": "12",
+        "max_new_per_hour": "3",
+        "max_share_of_companies": "10",
+        "max_share_of_prefixes": "11",
+        "canaries": "1",
+        "canary_minutes": "31",
+        "wave": "19",
     }
-    assert set(given_values) | {"id", "digest", "profile", "mode"} == {each.name for each in fields(Policy)}
+    public = {"public_clause", "public_mission", "public_opposition"}
+    assert set(given_values) | {"id", "digest", "profile", "mode"} | public == {each.name for each in fields(Policy)}
     assert replace(policy(**given_values), digest="") == Policy(
         id="one",
         profile="fr-b2b",
@@ -268,8 +298,93 @@ def test_every_value_of_a_policy_can_be_set() -> None:
         approval_valid_days=14,
         feed_max_age_minutes=14,
         max_new_per_day=4,
-        accept_unbuilt=("G-14", "G-02"),
+        enforcement_point="provider",
+        reopen_notice_days=9,
+        warning_days=3,
+        stage3_min_debt=Decimal(700),
+        stage3_min_days=45,
+        waive_gentler_stages="annex services only",
+        grace_on_announced=False,
+        insolvency_max_age_hours=23,
+        clock_max_age_minutes=14,
+        clock_max_offset_ms=900,
+        preflight_baseline_hours=48,
+        preflight_max_age_hours=12,
+        max_new_per_hour=3,
+        max_share_of_companies=10,
+        max_share_of_prefixes=11,
+        canaries=1,
+        canary_minutes=31,
+        wave=19,
     )
+
+
+PUBLIC = {"public_clause": "art. 12", "public_mission": "annex 3", "public_opposition": "letter of 2 March"}
+
+
+def test_a_public_body_has_three_more_values_that_mean_nothing_elsewhere() -> None:
+    values = {name: f'"{text}"' for name, text in PUBLIC.items()}
+    found = policy(profile="fr-public", **values)
+    assert {name: getattr(found, name) for name in PUBLIC} == PUBLIC
+    with pytest.raises(ConfigError) as raised:
+        policy(**values)
+    assert [problem.code for problem in raised.value.problems] == ["BAD_VALUE"] * 3
+    assert all("fr-public" in problem.mend for problem in raised.value.problems)
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_a_profile_is_the_default_of_every_value_and_can_be_changed_down_to_the_floor(name: str) -> None:
+    assert replace(policy(profile=name), id="", digest="", mode=Mode.OBSERVE) == replace(PROFILES[name], id="", digest="")
+    for value, bound in BOUNDS.items():
+        assert getattr(policy(profile=name, **{value: str(bound.floor)}), value) == bound.floor
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_no_profile_is_beyond_a_floor_nor_more_in_the_customers_favour_than_strict(name: str) -> None:
+    for value, bound in BOUNDS.items():
+        mine, strict = getattr(PROFILES[name], value), getattr(PROFILES["strict"], value)
+        assert bound.low <= mine <= bound.high, value
+        assert (mine <= strict) if bound.favours == "high" else (mine >= strict), value
+    for flag in ("no_eve_of_holiday", "confine_to_unpaid_service", "grace_on_announced"):
+        assert getattr(PROFILES["strict"], flag) >= getattr(PROFILES[name], flag), flag
+    assert set(PROFILES["strict"].notice_channels) <= set(PROFILES[name].notice_channels)
+    assert not PROFILES[name].waive_gentler_stages
+    assert not PROFILES[name].enforcement_point
+
+
+def test_the_hours_of_strict_lie_within_those_of_every_profile() -> None:
+    for window in PROFILES["strict"].windows:
+        for other in PROFILES.values():
+            assert any(
+                set(window.days) <= set(one.days) and one.start <= window.start and window.end <= one.end for one in other.windows
+            )
+
+
+@pytest.mark.parametrize("code", [f"G-{number:02}" for number in range(1, 28)])
+def test_an_override_reaches_the_floors_of_its_own_check_and_no_other_value(code: str) -> None:
+    usual = policy()
+    found = at_floor(usual, code)
+    changed = {each.name for each in fields(Policy) if getattr(found, each.name) != getattr(usual, each.name)}
+    assert all(BOUNDS[name].check == code and getattr(found, name) == BOUNDS[name].floor for name in changed)
+    assert bool(changed) is (code in {"G-04", "G-05", "G-06", "G-10", "G-14", "G-24", "G-27"})
+
+
+@given(st.fixed_dictionaries({name: st.integers(bound.low, bound.high) for name, bound in BOUNDS.items()}))
+@settings(deadline=None, max_examples=50)
+def test_a_policy_comes_back_from_its_plain_values_and_from_its_row(values: dict[str, int]) -> None:
+    some = replace(policy(blackout_dates="[2026-12-24]", windows="[mon 09:30-12:00]"), **values)
+    some = replace(some, min_debt=Decimal(values["min_debt"]), stage3_min_debt=Decimal(values["stage3_min_debt"]))
+    plain = json.loads(json.dumps(policy_values(some)))
+    assert policy_of(plain) == some
+    assert rows.read_policy(rows.write(some)) == some
+    assert set(plain) == {each.name for each in fields(Policy)}
+
+
+def test_plain_values_of_another_version_are_read_as_far_as_they_are_known() -> None:
+    plain = policy_values(policy())
+    assert policy_of(plain | {"retired": 1}) == policy()
+    del plain["wave"]
+    assert policy_of(plain) == policy()
 
 
 @pytest.mark.parametrize("name", BOUNDS)
@@ -300,6 +415,13 @@ def test_the_floors_of_the_law_are_kept() -> None:
         }.items()
     )
     assert ceilings.items() >= {"notice_max_age_days": 180, "max_suspension_days": 90, "feed_max_age_minutes": 1440}.items()
+
+
+def test_a_service_is_the_providers_unless_it_is_said_to_be_somebody_elses() -> None:
+    catalogue = "services:\n  a: {class: D}\n  b: {class: D, delivered_by: third_party}\n"
+    found = load({"services.yaml": catalogue}).services
+    assert {name: one.delivered_by for name, one in found.items()} == {"a": "provider", "b": "third_party"}
+    assert rows.read_service(rows.write(found["b"])) == found["b"]
 
 
 # --- classes ----------------------------------------------------------------------------------------------------
@@ -579,7 +701,7 @@ VALUES = {
     "notice_channels": "[lrar, lre_q]",
     "windows": "[mon 09:00-12:00, tue 09:00-12:00]",
     "blackout_dates": "[2026-12-24, 2026-12-31]",
-    "accept_unbuilt": "[G-02, G-14]",
+    "waive_gentler_stages": "annex services only",
 }
 
 
@@ -590,7 +712,7 @@ def test_the_digest_of_a_policy_does_not_depend_on_the_order_of_its_keys(order: 
 
 
 def test_the_digest_of_a_policy_does_not_depend_on_how_its_values_are_written() -> None:
-    written = {"min_debt": "600.00", "notice_channels": "[lre_q, lrar]", "accept_unbuilt": "[G-14, G-02]", "min_reminders": '"4"'}
+    written = {"min_debt": "600.00", "notice_channels": "[lre_q, lrar]", "min_reminders": '"4"'}
     assert policy(**{**VALUES, **written}).digest == policy(**VALUES).digest
     assert policy(min_reminders="3").digest == policy().digest
 
@@ -604,11 +726,13 @@ def test_the_digest_of_a_policy_changes_with_every_value() -> None:
         "blackout_dates": "[2026-12-25]",
         "no_eve_of_holiday": "false",
         "confine_to_unpaid_service": "false",
-        "accept_unbuilt": "[G-02]",
-        **{name: str(bound.high) for name, bound in BOUNDS.items()},
+        "enforcement_point": "provider",
+        "waive_gentler_stages": "annex services only",
+        "grace_on_announced": "false",
+        **{name: str(bound.low if bound.floor == bound.high else bound.high) for name, bound in BOUNDS.items()},
     }
     fixed = {"id", "digest", "profile", "currency", "stage"}  # one value each, for now
-    assert set(others) | fixed == {each.name for each in fields(Policy)}
+    assert set(others) | fixed | set(PUBLIC) == {each.name for each in fields(Policy)}
     digests = {policy(**{name: value}).digest for name, value in others.items()} | {policy().digest}
     assert len(digests) == len(others) + 1
 

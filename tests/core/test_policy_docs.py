@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from agent.errors import ConfigError
+from agent.gate import TABLE
 from agent.model import Attachment, Company, Policy, Probe, Protected, Service, ServiceClass, Subscription
 from agent.policy import BOUNDS, PROFILES, Code, load
 
@@ -62,12 +63,28 @@ def test_every_value_of_a_policy_stands_in_the_table() -> None:
 
 
 @pytest.mark.parametrize("name", BOUNDS)
-def test_the_table_shows_each_default_each_floor_and_its_reason(name: str) -> None:
+def test_the_table_shows_each_default_each_floor_its_reason_and_its_source(name: str) -> None:
     bound = BOUNDS[name]
-    default, allowed, check, why = rows(name)[name]
+    default, strict, allowed, check, why, source = rows(name)[name]
     assert default == str(getattr(PROFILES["fr-b2b"], name))
+    assert strict == str(getattr(PROFILES["strict"], name))
     assert allowed == f"{bound.low} to {bound.high}"
     assert (check, why) == (bound.check, bound.why)
+    assert source
+
+
+def test_the_table_of_overrides_is_that_of_the_gate() -> None:
+    told = {
+        code: who
+        for who, checks in re.findall(r"^\| (one approver|two persons|nobody) \| ([^|]+) \|", PAGE, re.MULTILINE)
+        for code in re.findall(r"G-\d\d", checks)
+    }
+    words = {"1p": "one approver", "2p": "two persons", "no": "nobody"}
+    assert told == {row.code: words[row.override] for row in TABLE}
+
+
+def test_every_profile_is_described() -> None:
+    assert set(PROFILES) == {name for name in PROFILES if rows(name).get(name)}
 
 
 def test_every_code_class_and_protected_status_is_explained() -> None:

@@ -1,28 +1,52 @@
 """A judgement as plain values: whole, in both languages, with a way back that really leads back."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from itertools import combinations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agent import report
-from agent.case import EMPTY_RECORD, Record, fold
 from agent.decide import Act
 from agent.event import TYPES, Event, parse_body
 from agent.gate import TABLE, World
 from agent.gate.facts import threshold
+from agent.host import ClockState
 from agent.judge import Judgement, judge
-from agent.model import L4, Attachment, Company, Mode, Policy, Selector, Service, ServiceClass, Site, Subscription
+from agent.model import (
+    L4,
+    Attachment,
+    Company,
+    LocalApplication,
+    Mode,
+    Policy,
+    Probe,
+    Selector,
+    Service,
+    ServiceClass,
+    Site,
+    Subscription,
+)
+from agent.record import EMPTY_RECORD, Record, fold
+from tests.core.histories import examples
 
 PARIS_NINE = datetime(2026, 3, 30, 7, tzinfo=UTC)  # Monday 09:00 in Paris
 STATES = ["sums", "deadline", "consequences", "kept", "how_to_pay", "how_to_dispute", "contact", "restore"]
-UNBUILT = tuple(row.code for row in TABLE if row.judge is None)
-POLICY = Policy(id="fr", profile="fr-b2b", mode=Mode.AUTO, accept_unbuilt=UNBUILT, digest="d", approvals=1)
+POLICY = Policy(
+    id="fr",
+    profile="fr-b2b",
+    mode=Mode.AUTO,
+    enforcement_point="provider",
+    waive_gentler_stages="annex services only",
+    digest="d",
+    approvals=1,
+)
+ERP = LocalApplication(name="erp", probe=Probe(kind="tcp", address=ip_address("10.20.10.5"), port=443))
 SERVICES = {
     "vpn": Service(
         id="vpn",
@@ -36,7 +60,14 @@ COMPANY = Company(
     group="zephyr",
     policy="fr",
     contract="C-1",
-    sites=(Site(id="paris", timezone="Europe/Paris", attachments=(Attachment(prefix=ip_network("10.20.10.0/24")),)),),
+    sites=(
+        Site(
+            id="paris",
+            timezone="Europe/Paris",
+            attachments=(Attachment(prefix=ip_network("10.20.10.0/24")),),
+            local_applications=(ERP,),
+        ),
+    ),
     subscriptions=(Subscription(service="vpn", monthly_fee=Decimal(600)),),
 )
 
@@ -65,7 +96,7 @@ def history(sums: dict[str, str]) -> list[Event]:
     facts += [
         said("reminder.sent", due + timedelta(days=2 + 8 * number), reminder=f"R{number}", invoices=invoices) for number in range(3)
     ]
-    announces = {"services": ["vpn"], "earliest_on": "2026-03-27"}
+    announces = {"services": ["vpn"], "earliest_on": "2026-03-27", "kept": ["portal"]}
     facts.append(
         said(
             "notice.dispatched",
@@ -79,6 +110,7 @@ def history(sums: dict[str, str]) -> list[Event]:
         )
     )
     facts.append(said("notice.delivered", datetime(2026, 3, 9, 9, tzinfo=UTC), notice="N-1", proof="AR.pdf", proof_sha256="0" * 64))
+    facts.append(said("warning.sent", datetime(2026, 3, 24, 9, tzinfo=UTC), warning="W-1", notice="N-1"))
     return facts
 
 
@@ -108,14 +140,23 @@ def folded(events: list[Event]) -> Record:
     return record
 
 
+def probed(record: Record, now: datetime) -> Record:
+    return fold(record, said("preflight.done", now - timedelta(hours=2), result="green", baseline_hours=48, local_matches=0))
+
+
+def world(now: datetime) -> World:
+    clock = ClockState(at=now, synchronised=True, offset_ms=0, stepped=False)
+    return World(ceiling=Mode.AUTO, feeds={"billing": now}, clock=clock, insolvency_checked_at=now)
+
+
 def judged(record: Record, *, now: datetime = PARIS_NINE, company: Company | None = COMPANY, policy: Policy = POLICY) -> Judgement:
     return judge(
         company_id="za",
-        record=record,
+        record=probed(record, now),
         company=company,
         services=SERVICES,
         policy=policy,
-        world=World(ceiling=Mode.AUTO, feeds={"billing": now}),
+        world=world(now),
         restore_all=False,
         leases={"za:N-1": now + timedelta(hours=2)},
         now=now,
@@ -188,12 +229,12 @@ def test_a_case_restored_by_hand_is_closed_once_the_restore_is_read_back() -> No
     assert data["answer"]["en"] == "Zéphyr Assistance: nothing is suspended"
     body = {"order": "za:N-1/1", "case": "za:N-1", "cause": "operator", "final": True, "times": {}}
     (case,) = told(fold(by_hand, said("measure.restored", later, **body)), now=later)["cases"]
-    assert (case["state"], case["reason"]["fr"]) == ("closed", "dossier clos (operator)")
+    assert (case["state"], case["reason"]["fr"]) == ("closed", "dossier clos : rétabli à la main")
     assert case["missing"] == []
 
 
 def test_observe_mode_is_observed() -> None:
-    watching = Policy(id="fr", profile="fr-b2b", mode=Mode.OBSERVE, accept_unbuilt=UNBUILT, digest="d")
+    watching = replace(POLICY, mode=Mode.OBSERVE)
     (case,) = told(folded(history({"F-1": "4800.00"})), policy=watching)["cases"]
     assert (case["state"], case["act"], case["mode"]) == ("observed", "observe", "observe")
 
@@ -219,11 +260,11 @@ def test_disputed_and_cancelled_invoices_are_shown_as_left_out() -> None:
 def test_a_lease_that_is_not_renewed_names_the_health_check() -> None:
     judgement = judge(
         company_id="za",
-        record=ordered(folded(history({"F-1": "4800.00"}))),
+        record=probed(ordered(folded(history({"F-1": "4800.00"}))), PARIS_NINE),
         company=COMPANY,
         services=SERVICES,
         policy=POLICY,
-        world=World(ceiling=Mode.AUTO, feeds={"billing": PARIS_NINE - timedelta(hours=1)}),
+        world=replace(world(PARIS_NINE), feeds={"billing": PARIS_NINE - timedelta(hours=1)}),
         restore_all=False,
         leases={"za:N-1": PARIS_NINE + timedelta(hours=2)},
         now=PARIS_NINE,
@@ -236,7 +277,7 @@ def test_a_lease_that_is_not_renewed_names_the_health_check() -> None:
 sums = st.lists(st.decimals(min_value=1, max_value=3000, places=2), min_size=1, max_size=6)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(sums)
 def test_paying_the_way_back_in_full_restores_and_no_fewer_invoices_would(amounts: list[Decimal]) -> None:
     named = {f"F-{number}": f"{amount:.2f}" for number, amount in enumerate(amounts)}

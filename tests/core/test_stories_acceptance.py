@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from agent.decide import Act
 from agent.gate import Verdict
-from agent.model import Company
+from agent.model import Company, Mode
 from agent.report import reason
 from tests.core.stories import ANNEX, APPROVE, PARIS, POLICY, Story, Walk, at, company, lines, site
 
@@ -30,12 +30,12 @@ GROUP: dict[str, Company] = {
 
 
 def history(company_id: str, amount: str) -> Story:
-    """An invoice due Saturday 31 January, three reminders, a registered letter delivered on Wednesday 11 March 2026."""
+    """An invoice due Saturday 31 January, three reminders, a registered letter delivered on 11 March 2026, a last warning."""
     story = Story(company=company_id).invoice(f"F-{company_id}", amount, "2026-01-31", lines=lines(amount))
     for number, day in enumerate(("2026-02-09", "2026-02-19", "2026-03-02"), 1):
         story = story.reminder(f"R{number}", f"{day} 10:00", f"F-{company_id}")
     story = story.notice("2026-03-09 11:00", invoices=[f"F-{company_id}"], earliest_on="2026-03-27")
-    return story.letter("delivered", "2026-03-11 10:30", proof=f"AR-{company_id}")
+    return story.letter("delivered", "2026-03-11 10:30", proof=f"AR-{company_id}").warned("2026-03-27 09:00")
 
 
 def received(story: Story, when: str) -> Story:
@@ -149,7 +149,7 @@ def test_a01_in_mode_approve_nothing_is_suspended_until_two_persons_have_approve
 
 
 def test_a01_under_the_default_ceiling_it_is_only_observed() -> None:
-    walk = Walk(story=stories()["zb"], circumstances={"company": GROUP["zb"], "policy": replace(POLICY, accept_unbuilt=())})
+    walk = Walk(story=stories()["zb"], circumstances={"company": GROUP["zb"], "policy": POLICY, "ceiling": Mode.OBSERVE})
     assert "suspend" not in {what for _, what, _ in walk.through("2026-04-01 10:00").lines}
 
 
@@ -175,5 +175,7 @@ def test_a02_exactly_the_named_checks_do_not_pass_and_nothing_happens() -> None:
     checks = {check.code: check.verdict for check in not_ripe().case("2026-03-30 10:00").gate.checks}
     assert {code for code, verdict in checks.items() if verdict is Verdict.FAIL} == {"G-06", "G-07", "G-09"}
     assert {code for code, verdict in checks.items() if verdict is Verdict.UNKNOWN} == {"G-11"}
-    assert {code for code, verdict in checks.items() if verdict is Verdict.LATER} == {"G-10", "G-20", "G-23", "G-24"}
+    assert {code for code, verdict in checks.items() if verdict is Verdict.LATER} == {
+        *("G-10", "G-20", "G-23", "G-24", "G-25", "G-26")
+    }
     assert Walk(story=not_ripe()).through("2026-09-30 00:00").lines == []

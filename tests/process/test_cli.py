@@ -73,14 +73,23 @@ def test_a_day_at_the_gateway_from_the_first_look_to_the_last(ecluse: Any, host:
     assert (said.exit_code, "Rien n'est suspendu." in said.output) == (0, True)
 
     said = ecluse("import", FACTS)
-    assert (said.exit_code, said.output) == (0, "15 facts imported, 0 known already\n")
-    assert ecluse("import", FACTS).output == "0 facts imported, 15 known already\n"
+    assert (said.exit_code, said.output) == (0, "17 facts imported, 0 known already\n")
+    assert ecluse("import", FACTS).output == "0 facts imported, 17 known already\n"
 
     explained = ecluse("explain", "zb", lang="fr")
     assert explained.exit_code == 0
     for part in ("zb:MED-ZB", "mise en demeure", "G-27", "3 200,00 EUR", "payer F-2026-ZB"):
         assert part in explained.output
     assert ecluse("explain", "nobody").exit_code == 2
+
+    ahead = json.loads(ecluse("forecast", "--days", "60", "--json").stdout)["data"]
+    assert {one["case"] for one in ahead["cases"]} <= {"za:MED-ZA", "zb:MED-ZB"}
+    (case,) = json.loads(ecluse("forecast", "--company", "zb", "--json").stdout)["data"]["cases"]
+    assert (case["case"], case["suspend_at"]) == ("zb:MED-ZB", None)  # the notice is stale, and nobody approved
+    assert case["missing"]
+    assert case["missing"][0]["fr"] in ecluse("explain", "zb", lang="fr").output
+    assert ecluse("forecast", "--company", "nobody").exit_code == 2
+    assert ecluse("forecast", "--days", "0").exit_code == 2
 
     # No feed reported, so the gate does not pass: a request by hand is refused with the check that says so.
     refused = ecluse("suspend", "zb", "--reason", "try")
