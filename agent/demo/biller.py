@@ -24,6 +24,9 @@ from agent.demo.network import DOOR, DOOR_PORT
 from agent.event import instant
 from agent.lab import Space
 
+#: What a formal notice says will be kept on.
+KEPT_ON = ("backup", "dns", "licence", "ntp", "portal", "sip")
+
 #: What a formal notice states, besides services and dates.
 STATES = ("sums", "deadline", "consequences", "kept", "how_to_pay", "how_to_dispute", "contact", "restore")
 
@@ -95,7 +98,9 @@ class Biller:
         return self._post(STRIPE, body, {"stripe-signature": f"t={now},v1={mac}"})
 
     def heartbeat(self) -> Sent:
-        """Say that the feed is alive and complete."""
+        """Say that the clock is right, the register of insolvencies was looked at, the feed is alive and complete."""
+        self.say("clock.checked", None, {"synchronised": True, "offset_ms": 2})
+        self.say("insolvency.checked", None, {"register": "BODACC"})
         return self.say("heartbeat", None, {})
 
     def close(self) -> None:
@@ -176,7 +181,7 @@ def notice(number: str, *, invoices: Sequence[str], reminders: Sequence[str], se
         "channel": "lrar",
         "invoices": list(invoices),
         "reminders": list(reminders),
-        "announces": {"services": list(services), "earliest_on": "2026-03-27", "stage": 3},
+        "announces": {"services": list(services), "earliest_on": "2026-03-27", "stage": 3, "kept": list(KEPT_ON)},
         "states": list(STATES),
         "cure_days": 15,
     }

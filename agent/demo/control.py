@@ -45,7 +45,10 @@ _GATEWAY, _PERSON = "agent.demo.gateway", "agent.demo.person"
 
 #: Central European Time spelled out (POSIX), so that the command line shows it on a machine without time zone files too.
 _ZONE = "CET-1CEST,M3.5.0,M10.5.0/3"
-_NATIVE_EVENTS = "invoice.issued, invoice.overdue, reminder.sent, notice.dispatched, notice.delivered, payment.received, heartbeat"
+_NATIVE_EVENTS = (
+    "invoice.issued, invoice.overdue, reminder.sent, notice.dispatched, notice.delivered, warning.sent, payment.received, "
+    "preflight.done, insolvency.checked, clock.checked, heartbeat"
+)
 _STRIPE_EVENTS = "invoice.issued, invoice.overdue, invoice.cancelled, payment.received"
 
 

@@ -105,7 +105,13 @@ def friday(scene: Scene) -> None:
     """The period is over, but nobody is suspended before a week-end."""
     fr = "Le délai a expiré jeudi à minuit. Vendredi est hors des heures prévues : rien n'est suspendu."
     en = "The period ended on Thursday at midnight. Friday is outside the hours: nothing is suspended."
+    scene.chapter("2026-03-24T10:00:00", ("Dernier avertissement avant la mesure.", "The last warning before the measure."))
+    for company in DEBTORS:
+        data = {"warning": f"DA-{company}", "notice": f"MED-{company}", "channel": "email"}
+        words = f"{company} : dernier avertissement", f"{company}: last warning"
+        scene.native("warning.sent", company, data, words)
     scene.chapter("2026-03-27T10:00:00", (fr, en))
+    scene.preflight()
     scene.biller.heartbeat()
     time.sleep(1.2)  # the gateway looks at the time once a second
     scene.agrees()

@@ -13,6 +13,7 @@ import click
 
 from agent.demo import table
 from agent.demo.biller import Biller, Sent
+from agent.demo.cast import DEBTORS
 from agent.demo.control import Running, furnish
 from agent.demo.network import BILLER, GATEWAY, Stage, Target
 from agent.demo.teller import PLACE, WIDTH, DemoFailed, Teller, Words
@@ -68,6 +69,14 @@ class Scene:
         if at:
             self.gateway.move(moment(at))
         return self._told(self.biller.say(type_, customer, data, at=occurred_at), words)
+
+    def preflight(self) -> None:
+        """Say that the debtors' local applications answered all day before the measure."""
+        for company in DEBTORS:
+            data = {"result": "green", "baseline_hours": 24, "local_matches": 0, "applications": ["erp", "erp-database"]}
+            fr = f"{company} : applications locales sondées depuis 24 h, toutes répondent"
+            en = f"{company}: local applications probed for 24 h, all answer"
+            self.native("preflight.done", company, data, (fr, en))
 
     def stripe(self, type_: str, invoice: Mapping[str, Any], words: Words) -> Sent:
         """Send one event of Stripe, and tell it with its answer."""

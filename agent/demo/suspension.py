@@ -19,6 +19,7 @@ def monday(scene: Scene) -> None:
     teller, nine = scene.teller, moment("2026-03-30T09:00:00")
     fr, en = "Personne ne touche plus à rien ; l'heure passe toute seule.", "Nobody touches anything any more; time runs by itself."
     scene.chapter("2026-03-30T08:59:55", (fr, en))
+    scene.preflight()
     scene.biller.heartbeat()
     scene.agrees()
     scene.streams_flow(*DOOMED)
