@@ -5,7 +5,7 @@ Rules of this room:
 1. The same facts are walked twice, under the old policies and under the new ones, by the one simulation there is. What is
    compared is what would have been done to each case and where it stands at the end; wordings and reasons alone make no difference.
 2. What concerns all is a difference too: who is suspended later because others now come first is told.
-3. The worst for a customer stands first: suspended only under the new policies, then sooner, then of more.
+3. The worst for a customer stands first: suspended only under the new policies, then sooner, then longer.
 """
 
 from collections import defaultdict
@@ -25,11 +25,9 @@ class Kind(StrEnum):
 
     NEW = "new"
     SOONER = "sooner"
-    WIDER = "wider"
     LONGER = "longer"
     OTHER = "other"
     SHORTER = "shorter"
-    NARROWER = "narrower"
     LATER = "later"
     GONE = "gone"
 
@@ -53,11 +51,6 @@ class Story:
     def suspended_at(self) -> datetime | None:
         """When it would first be suspended."""
         return next((one.at for one in self.moments if one.act == "suspend"), None)
-
-    @property
-    def services(self) -> frozenset[str]:
-        """Everything that would ever be suspended."""
-        return frozenset(name for one in self.moments if one.act == "suspend" for name in one.services)
 
     @property
     def restored_at(self) -> datetime | None:
@@ -152,15 +145,13 @@ def _decisions(story: Story) -> tuple[object, ...]:
 
 
 def _kind(old: Story, new: Story) -> Kind:
-    """The first of the things that a customer would notice: whether, when, from what, how long."""
+    """The first of the things that a customer would notice: whether, when, how long."""
     cut = old.suspended_at is not None or new.suspended_at is not None
     before, after = (old.suspended_at, new.suspended_at) if cut else (old.ready_at, new.ready_at)
     if before is None or after is None:
         return Kind.NEW if after is not None else Kind.GONE if before is not None else Kind.OTHER
     if before != after:
         return Kind.SOONER if after < before else Kind.LATER
-    if old.services != new.services:
-        return Kind.NARROWER if new.services < old.services else Kind.WIDER
     if old.restored_at != new.restored_at:
         longer = new.restored_at is None or (old.restored_at is not None and new.restored_at > old.restored_at)
         return Kind.LONGER if longer else Kind.SHORTER

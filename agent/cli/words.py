@@ -97,11 +97,9 @@ ACTS: Mapping[str, Words] = {
 KINDS: Mapping[str, Words] = {
     "new": ("EN PLUS", "NEW"),
     "sooner": ("PLUS TÔT", "SOONER"),
-    "wider": ("PLUS LARGE", "WIDER"),
     "longer": ("PLUS LONG", "LONGER"),
     "other": ("autre", "other"),
     "shorter": ("plus court", "shorter"),
-    "narrower": ("plus étroit", "narrower"),
     "later": ("plus tard", "later"),
     "gone": ("en moins", "gone"),
 }

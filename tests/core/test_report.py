@@ -299,6 +299,34 @@ def test_paying_the_way_back_in_full_restores_and_no_fewer_invoices_would(amount
     assert judged(record).judged[0].decision.act is Act.RESTORE
 
 
+def test_where_a_larger_debt_is_asked_for_the_way_back_leads_below_that() -> None:
+    larger = replace(POLICY, stage3_min_debt=Decimal(1500))
+    record = ordered(folded(history({"F-1": "900.00", "F-2": "900.00"})))
+    (case,) = told(record, policy=larger)["cases"]
+    assert case["way_back"]["sum"] == "900.00"
+    allocation = [{"invoice": each["invoice"], "amount": each["sum"]} for each in case["way_back"]["pay"]]
+    paid = fold(record, said("payment.received", PARIS_NINE, payment="P", amount="900.00", currency="EUR", allocation=allocation))
+    assert judged(paid, policy=larger).judged[0].decision.act is Act.RESTORE
+    assert judged(paid).judged[0].decision.act is Act.KEEP
+
+
+def test_a_debt_that_persons_let_pass_must_be_paid_down_to_the_floor() -> None:
+    record = ordered(folded(history({"F-1": "150.00", "F-2": "150.00"})))
+    for person in ("claire", "denis"):
+        body = {
+            "case": "za:N-1",
+            "check": "G-05",
+            "by": person,
+            "role": "approver",
+            "reason": "a third time",
+            "expires_at": "2026-05-01T00:00:00Z",
+        }
+        record = fold(record, replace(said("override.given", PARIS_NINE - timedelta(hours=1), **body), id=person))
+    company = replace(COMPANY, subscriptions=(Subscription(service="vpn"),))
+    (case,) = told(record, company=company)["cases"]
+    assert (case["state"], case["way_back"]["sum"]) == ("suspended", "300.00")
+
+
 @pytest.mark.parametrize("fee", [Decimal(0), Decimal(600), Decimal(2000)])
 def test_the_threshold_is_the_larger_of_the_fixed_sum_and_the_monthly_fees(fee: Decimal) -> None:
     company = Company(

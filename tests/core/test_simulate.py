@@ -157,6 +157,23 @@ def test_what_the_gateway_watches_is_taken_as_good_but_not_what_the_file_says_ag
     assert "G-19" in plain(found, "za")["companies"][0]["cases"][0]["missing"]
 
 
+def announced(when: str) -> Event:
+    body = parse_body("payment.announced", {"payment": "VIR-ZB", "invoices": ["F-2026-ZB"]})
+    said = at(when)
+    return Event(id="file:a", type="payment.announced", subject="zb", occurred_at=said, received_at=said, source="file", body=body)
+
+
+def test_an_announced_payment_delays_once_and_interrupts_for_good_unless_persons_approve() -> None:
+    before = simulate([*EVENTS, announced("2026-03-28T10:00+01:00")], ZEPHYR, at("2026-05-20T00:00+02:00"), approved=True)
+    mine = [one for one in acts(before) if one[1] == "zb"]
+    assert [act for _, _, act in mine] == ["propose", "suspend", "restore"]
+    assert mine[1][0] == "2026-04-07T07:00:00Z"  # five working days, Easter Monday not among them, then the next window
+    during = simulate([*EVENTS, announced("2026-03-31T10:00+02:00")], ZEPHYR, at("2026-05-20T00:00+02:00"), approved=True)
+    mine = [one for one in acts(during) if one[1] == "zb"]
+    assert [act for _, _, act in mine] == ["propose", "suspend", "restore", "propose"]
+    assert mine[2][0] == "2026-03-31T08:00:00Z"
+
+
 def test_without_a_last_warning_nobody_is_suspended() -> None:
     silent = [event for event in EVENTS if event.type != "warning.sent"]
     found = simulate(silent, ZEPHYR, at("2026-04-10T00:00+02:00"), approved=True)
