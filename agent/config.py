@@ -67,7 +67,10 @@ class Operator:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Config:
-    """`ecluse.yaml`. Paths are absolute; users and groups are names or ids, None means our own."""
+    """`ecluse.yaml`. Paths are absolute; users and groups are names or ids, None means our own.
+
+    `max_elements`: so many set elements may be refused anew to one company at once; more is held until somebody has looked.
+    """
 
     policies: Path
     sources: Path
@@ -81,6 +84,7 @@ class Config:
     serve_user: str | int | None = None
     serve_group: str | int | None = None
     operators_group: str | int | None = None
+    max_elements: int = 2_000
 
     @property
     def intake_socket(self) -> Path:
@@ -158,6 +162,7 @@ def _config(table: Table, base: Path) -> Config | None:
     serve_user = table.may("serve_user", _account, None)
     serve_group = table.may("serve_group", _account, None)
     operators_group = table.may("operators_group", _account, None)
+    max_elements = table.may("max_elements", kinds.between(1, 1_000_000), 2_000)
     for attribute in ("name", "user"):
         seen = [getattr(each, attribute) for each in operators]
         for value in {each for each in seen if seen.count(each) > 1}:
@@ -179,6 +184,7 @@ def _config(table: Table, base: Path) -> Config | None:
         serve_user=serve_user,
         serve_group=serve_group,
         operators_group=operators_group,
+        max_elements=max_elements,
     )
 
 

@@ -7,6 +7,7 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from agent import __version__, channel, operate, systemd
 from agent.config import Config, billing_sources, load_sources
 from agent.enforcer import Enforcer
 from agent.errors import ConfigError, EcluseError, ProofFailed
-from agent.gateway import Gateway, InForceRules, log
+from agent.gateway import Gateway, InForceRules, Review, log
 from agent.inventory import compile_in_child, keep_in_force, last_in_force, open_inventory
 from agent.kernel import Kernel
 from agent.kernel.memory import MemoryKernel
@@ -23,6 +24,7 @@ from agent.kernel.nft import NftKernel
 from agent.kernel.watch import Watch
 from agent.ledger.sqlite import Ledger
 from agent.metrics import EnforcerMetrics
+from agent.model import Inventory
 
 #: Bytes of an import that an operator may hand over at once.
 MAX_IMPORT = 64 * 2**20
@@ -46,7 +48,8 @@ async def enforce(config: Config, *, now: Clock = wall_clock, stopping: asyncio.
     Raises:
         EcluseError: it can not start; the message says what to mend.
     """
-    rules, problems = await _rules(config, now)
+    rules, compiled, problems = await _rules(config, now)
+    former = _former(config)
     configs = load_sources(config.sources)
     sources = billing_sources(configs)
     kernel, open_watch = _kernel(config)
@@ -60,15 +63,23 @@ async def enforce(config: Config, *, now: Clock = wall_clock, stopping: asyncio.
             spare_stop_path=config.run_dir / "stop.json",
             ceiling=config.mode_ceiling,
             feeds=operate.feeds(sources),
+            most_elements=config.max_elements,
             metrics=EnforcerMetrics(sources=sources, version=__version__),
         )
         gateway.metrics.ceiling(config.mode_ceiling.value)
+        # Other policies than those the former process ended with are compared before they may suspend, as after a reload.
+        compared = former is not None or ledger.counts().companies > 0
+        if compiled is not None and compared and (former is None or former.digest != rules.inventory.digest):
+            gateway.review = Review(before=former)
+        elif compiled is not None:
+            keep_in_force(compiled)
         enforcer = Enforcer(
             config=config,
             gateway=gateway,
             source_configs=configs,
             sources=sources,
             stopping=stopping or asyncio.Event(),
+            adopting=compiled if gateway.review else None,
             open_watch=open_watch,
         )
         enforcer.loaded()
@@ -77,21 +88,27 @@ async def enforce(config: Config, *, now: Clock = wall_clock, stopping: asyncio.
         await _serve_sockets(enforcer, own_signals=stopping is None)
 
 
-async def _rules(config: Config, now: Clock) -> tuple[InForceRules, tuple[str, ...]]:
-    """The policies on disk, or, when they do not load, those that were in force last; with the problems found.
+async def _rules(config: Config, now: Clock) -> tuple[InForceRules, Path | None, tuple[str, ...]]:
+    """The policies on disk and their compiled file; or else those that were in force last, no file, and the problems found.
 
     A restart with a broken file must not keep payments from restoring until somebody mends it.
     """
     try:
         compiled = await compile_in_child(config.policies, config.state_dir)
-        rules = InForceRules.compile(open_inventory(compiled), now())
+        return InForceRules.compile(open_inventory(compiled), now()), compiled, ()
     except (ConfigError, ProofFailed) as error:
         last = last_in_force(config.state_dir)
         if last is None:
             raise
-        return InForceRules.compile(open_inventory(last), now()), tuple(str(error).splitlines())
-    keep_in_force(compiled)
-    return rules, ()
+        return InForceRules.compile(open_inventory(last), now()), None, tuple(str(error).splitlines())
+
+
+def _former(config: Config) -> Inventory | None:
+    """The inventory that was in force last, if it is there and this version can read it."""
+    last = last_in_force(config.state_dir)
+    with suppress(ConfigError):
+        return open_inventory(last) if last is not None else None
+    return None
 
 
 def _kernel(config: Config) -> tuple[Kernel, Callable[[], Watch] | None]:

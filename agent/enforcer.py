@@ -7,7 +7,8 @@ Rules of this room:
 3. Restores first: the queue gives companies with a measure in force before all others, and long work (start, audit, repair)
    pauses for it.
 4. Ready means the first good cycle is over. A signal to stop leaves the rules; their leases still run.
-5. Policies that fail never replace policies that work.
+5. Policies that fail never replace policies that work. Those that work restore at once, and suspend only after every company was
+   judged by them and the former ones.
 """
 
 import asyncio
@@ -15,15 +16,16 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from agent import __version__, audit, channel, intake, operate, systemd
+from agent import __version__, alarm, audit, channel, intake, operate, systemd
 from agent.billing import Source
 from agent.case import favourable
 from agent.config import Config, SourceConfig, billing_sources, company_of, load_sources
 from agent.errors import EventError, KernelError, LedgerCorrupt, LedgerUnwritable
 from agent.event import HOST, Event, instant
-from agent.gateway import Gateway, InForceRules, agent_event, log
+from agent.gateway import Gateway, InForceRules, Review, agent_event, log
 from agent.inventory import compile_in_child, keep_in_force, open_inventory
 from agent.kernel.watch import Watch
 from agent.metrics import exposition
@@ -49,7 +51,10 @@ _TRY_AGAIN = "the ledger can not be written now; please try again"
 
 @dataclass(kw_only=True)
 class Enforcer:
-    """The running role. `sources` are the configured billing systems with their secrets."""
+    """The running role. `sources` are the configured billing systems with their secrets.
+
+    `adopting`: the compiled inventory that is under review. Until that is over, a restart compares with the one before it.
+    """
 
     config: Config
     gateway: Gateway
@@ -61,6 +66,7 @@ class Enforcer:
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     ready: bool = False
     policy_problems: tuple[str, ...] = ()
+    adopting: Path | None = None
     _waiting: list[tuple[intake.Outcome, "asyncio.Future[tuple[int, str]]"]] = field(default_factory=list)
     _touched: str = ""
     _away: bool = False
@@ -149,7 +155,8 @@ class Enforcer:
             LedgerUnwritable, LedgerCorrupt: nothing was kept, but facts that help a customer count all the same until they can be.
         """
         try:
-            new = self.gateway.ledger.append(events)
+            alarms = alarm.alarms(self.gateway, events)
+            new = self.gateway.ledger.append((*events, *alarms))[: len(events)]
         except (LedgerUnwritable, LedgerCorrupt) as error:
             self.gateway.ledger_bad(str(error))
             self.gateway.keep_volatile(event for event in events if favourable(event.type) and event.subject != HOST)
@@ -239,7 +246,7 @@ class Enforcer:
             await self._audit(audit.start)
 
     async def _cycle(self) -> None:
-        if not self.gateway.ledger_good and self.gateway.catch_up():
+        if not self.gateway.ledger_good and self.gateway.catch_up(lambda events: alarm.alarms(self.gateway, events)):
             self.queue.forgive()
         await self._settle_due()
         cleared = self._keep_cleared()
@@ -276,10 +283,21 @@ class Enforcer:
                     self.wake.clear()
                     break
             if not worked:
+                self._adopt()
                 return
             if time.monotonic() > until:
                 self.wake.set()
                 return
+
+    def _adopt(self) -> None:
+        """Nobody is left to judge by new policies: they are in force as a whole now."""
+        if self.gateway.review is None or not self.gateway.ledger_good:
+            return
+        if self.adopting is not None:
+            keep_in_force(self.adopting)
+            self.adopting = None
+        alarm.end_review(self.gateway)
+        self.wake.set()
 
     async def _audit(self, flow: Callable[[Gateway], audit.Breath]) -> None:
         begun = time.monotonic()
@@ -364,7 +382,14 @@ class Enforcer:
         self.gateway.metrics.know(sources)
         if not self._away:
             await self._guarded(lambda: self._leave(before))
-        keep_in_force(compiled)
+        if before.digest != rules.inventory.digest:
+            former = self.gateway.review.before if self.gateway.review else before
+            self.gateway.review, self.adopting = Review(before=former), compiled
+        elif self.gateway.review is None:
+            keep_in_force(compiled)
+        self.gateway.look_around()
+        for _ in self.gateway.tally.recount(self.gateway.ledger, rules.inventory):
+            await asyncio.sleep(0)
         self.loaded()
         self._touched = "reload"
         self.wake.set()

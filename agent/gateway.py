@@ -7,8 +7,7 @@ are the two flows over it.
 import hashlib
 import json
 import logging
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +15,7 @@ from pathlib import Path
 from agent import __version__, stopfile
 from agent.breaker import Load
 from agent.calendar import day_start, local_date, public_holidays
-from agent.case import EMPTY_RECORD, Record, fold, host_facts
+from agent.case import EMPTY_RECORD, HostFacts, Record, fold, host_facts
 from agent.errors import LedgerCorrupt, LedgerUnwritable
 from agent.event import HOST, Event
 from agent.gate import World
@@ -29,10 +28,14 @@ from agent.model import Company, Inventory, Mode, StandingKey
 from agent.proof import Proven, prove, prove_standing
 from agent.rules import Element, Structure
 from agent.ruleset import members, structure
+from agent.tally import Tally
 
 log = logging.getLogger("ecluse")
 
 _DAY = timedelta(days=1)
+
+#: Elements that may be refused anew to one company at once, where the host's configuration says nothing else.
+MOST_ELEMENTS = 2_000
 
 #: Why the stop file names a company when no person wrote it there.
 _VOLATILE = "restored while the ledger could not be written, on the ground of: "
@@ -40,12 +43,14 @@ _VOLATILE = "restored while the ledger could not be written, on the ground of: "
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InForceRules:
-    """An inventory with what was compiled and proven from it."""
+    """An inventory with what was compiled and proven from it. `companies`, `prefixes`: how many it knows."""
 
     inventory: Inventory
     structure: Structure
     proven: Proven
     loaded_at: datetime
+    companies: int
+    prefixes: int
 
     @classmethod
     def compile(cls, inventory: Inventory, now: datetime) -> "InForceRules":
@@ -55,7 +60,20 @@ class InForceRules:
                 public_holidays(policy.holidays, year)
         compiled = structure(inventory.services, inventory.shapes)
         proven = prove(compiled, inventory.protected_selectors(), inventory.local_networks(), inventory.services)
-        return cls(inventory=inventory, structure=compiled, proven=proven, loaded_at=now)
+        companies, prefixes = inventory.count(), inventory.prefix_count()
+        return cls(inventory=inventory, structure=compiled, proven=proven, loaded_at=now, companies=companies, prefixes=prefixes)
+
+
+@dataclass(kw_only=True)
+class Review:
+    """New policies, services or customers that are compared with the former ones, company by company, before they may cut anybody.
+
+    What they restore is restored at once. `before`: the former inventory, None where it is lost. `newly`: the cases that only the
+    new files let ripen.
+    """
+
+    before: Inventory | None
+    newly: set[str] = field(default_factory=set)
 
 
 @dataclass(kw_only=True)
@@ -64,7 +82,9 @@ class Gateway:
 
     `volatile`: facts the ledger could not take yet, by company: authentic ones that can only help, and what was done on their
     ground. They count like recorded ones, and are recorded as soon as the ledger takes them. `waiting`: proposed cases that wait
-    for persons or the moment, by company, as far as they were looked at since the start (they are every minute).
+    for persons or the moment, by company, as far as they were looked at since the start (they are every minute); `again`:
+    companies to be looked at now although nothing was said about them. `review`: see there; None once it is over. `held`: changes
+    that the guard holds, by company, in French and English. `most_elements`: so many may be refused anew to one company at once.
     """
 
     ledger: Ledger
@@ -79,7 +99,12 @@ class Gateway:
     volatile: dict[str, list[Event]] = field(default_factory=dict)
     arrived: dict[str, float] = field(default_factory=dict)
     waiting: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    ordered: deque[datetime] = field(default_factory=deque)
+    again: dict[str, None] = field(default_factory=dict)
+    review: Review | None = None
+    held: dict[str, tuple[str, str]] = field(default_factory=dict)
+    most_elements: int = MOST_ELEMENTS
+    tally: Tally = field(init=False)
+    host: HostFacts = field(init=False)
     ledger_good: bool = True
     last_sentence: str = ""
     last_good_at: datetime | None = None
@@ -90,26 +115,37 @@ class Gateway:
     basis: str = field(init=False)
 
     def __post_init__(self) -> None:
-        self.ordered.extend(self.ledger.ordered_since(self.now() - _DAY))
+        self.tally = Tally.read(self.ledger, self.rules.inventory, self.now())
+        self.host = host_facts(EMPTY_RECORD)
         self.look_around()
 
     def look_around(self) -> None:
-        """Read what concerns no single company: the stop file, the host's record, the orders of the last day."""
+        """Read what concerns no single company: the stop file, the host's record, how much was suspended lately."""
         now = self.now()
         self.stop = _joined(stopfile.read(self.stop_path), stopfile.read(self.spare_stop_path))
         if self.held_in_memory is not None:
             self.stop = replace(self.stop, all=self.held_in_memory)
-        host = host_facts(self.ledger.record(HOST) or EMPTY_RECORD)
-        while self.ordered and self.ordered[0] <= now - _DAY:
-            self.ordered.popleft()
+        host, before = host_facts(self.ledger.record(HOST) or EMPTY_RECORD), self.host
+        self.host = host
+        self.tally.forget(now)
         self.world = World(
             ceiling=self.ceiling,
             feeds={source: host.heartbeats.get(source) for source in self.feeds},
             standing=host.standing,
             paused=self.stop.all is not None,
-            load=Load(ordered=tuple(self.ordered)),
+            clock=host.clock,
+            insolvency_checked_at=host.insolvency_checked_at,
+            load=Load(
+                ordered=tuple(self.tally.ordered),
+                companies=self.rules.companies,
+                prefixes=self.rules.prefixes,
+                open_cause=host.breaker_open,
+                open_cause_fr="; ".join(dict.fromkeys(cause.fr for cause in host.breaker_causes)),
+                comparing=self.review is not None,
+            ),
         )
-        # Everything but heartbeats and counts, which only matter to cases that wait and are looked at every minute anyway.
+        self._tell_breaker(before)
+        # Everything but signs of life and counts, which only matter to cases that wait and are looked at every minute anyway.
         self.basis = hashlib.sha256(
             json.dumps(
                 [
@@ -131,25 +167,50 @@ class Gateway:
             record = fold(record, event)
         return record
 
-    def judge(self, company_id: str, now: datetime) -> tuple[Company | None, Judgement, tuple[InForce, ...]]:
-        """Judge one company as things stand."""
-        inventory = self.rules.inventory
+    def judge(
+        self, company_id: str, now: datetime, rules: Inventory | None = None
+    ) -> tuple[Company | None, Judgement, tuple[InForce, ...]]:
+        """Judge one company as things stand, by the inventory in force or by another one."""
+        inventory = rules or self.rules.inventory
         company = inventory.company(company_id)
         held = self.ledger.measures_of(company_id)
         pause = self.stop.pause(company_id)
-        world = self.world if pause is None else replace(self.world, paused=True)
         judgement = judge(
             company_id=company_id,
             record=self.record(company_id),
             company=company,
             services=inventory.services,
             policy=inventory.policies.get(company.policy) if company else None,
-            world=world,
+            world=replace(
+                self.world, paused=self.world.paused or pause is not None, load=self._load(company_id, company if held else None)
+            ),
             restore_all=pause is not None and pause.restore,
             leases={one.case: datetime.fromtimestamp(one.lease_until, UTC) for one in held},
             now=now,
         )
         return company, judgement, held
+
+    def _load(self, company_id: str, suspended: Company | None) -> Load:
+        """How much is suspended besides the company that is asked about (`suspended`: it, if it is itself)."""
+        tally = self.tally
+        own = tally.pending.get(company_id, 0) + (suspended.prefix_count() if suspended else 0)
+        return replace(
+            self.world.load,
+            cut_companies=tally.companies + len(tally.pending) - (company_id in tally.pending) - (suspended is not None),
+            cut_prefixes=tally.prefixes + sum(tally.pending.values()) - own,
+        )
+
+    def _tell_breaker(self, before: HostFacts) -> None:
+        """Say in log and metrics when the breaker opened or was released."""
+        causes = self.host.breaker_causes
+        for cause in causes:
+            if cause not in before.breaker_causes:
+                log.error(
+                    "the breaker is open: %s; nothing new is suspended until somebody looks and gives `ecluse release`", cause.en
+                )
+        if before.breaker_causes and not causes:
+            log.warning("the breaker was released")
+        self.metrics.breaker(is_open=bool(causes))
 
     def wanted(
         self, company: Company | None, leases: Iterable[tuple[str, Iterable[str], datetime]], now: datetime
@@ -277,14 +338,14 @@ class Gateway:
         self.failures["ledger"] = what
         self.metrics.failed("ledger")
 
-    def catch_up(self) -> bool:
-        """Write down what had to wait. True when nothing waits any more and the ledger takes writes."""
+    def catch_up(self, more: Callable[[Sequence[Event]], Sequence[Event]] = lambda _: ()) -> bool:
+        """Write down what had to wait, with what `more` says belongs to it. True when the ledger takes writes and nothing waits."""
         if self.ledger_good:
             return True
         waiting = [event for events in self.volatile.values() for event in events]
         try:
             if waiting:
-                self.ledger.append(waiting)
+                self.ledger.append([*waiting, *more(waiting)])
             elif not self.ledger.writable():
                 return False
         except (LedgerUnwritable, LedgerCorrupt) as error:

@@ -64,6 +64,9 @@ class EnforcerMetrics:
         self._sequence = Gauge("ecluse_ledger_sequence", "Number of the ledger's last row", registry=registry)
         self._writable = Gauge("ecluse_ledger_writable", "1 when the ledger can commit", registry=registry)
         self._paused = Gauge("ecluse_paused", "1 when a person stopped all new suspensions", registry=registry)
+        self._breaker = Gauge(
+            "ecluse_breaker_open", "1 while new suspensions wait for a person to release the breaker", registry=registry
+        )
         self._ceiling = Info("ecluse_mode_ceiling", "How far the host may go by itself", registry=registry)
         Info("ecluse_build", "Which version runs", registry=registry).info({"version": version})
         ProcessCollector(namespace="ecluse_enforce", registry=registry)
@@ -131,6 +134,10 @@ class EnforcerMetrics:
     def paused(self, *, paused: bool) -> None:
         """Whether a person stopped all new suspensions."""
         self._paused.set(paused)
+
+    def breaker(self, *, is_open: bool) -> None:
+        """Whether new suspensions wait for a person to release the breaker."""
+        self._breaker.set(is_open)
 
     def ceiling(self, mode: str) -> None:
         """The host's own ceiling: observe, approve or auto."""

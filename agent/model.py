@@ -182,6 +182,10 @@ class Company:
             for attachment in site.attachments:
                 yield site, attachment
 
+    def prefix_count(self) -> int:
+        """How many different prefixes it is connected with: its weight in limits."""
+        return len({attached.prefix for _, attached in self.attachments()})
+
     def subscription(self, service: str) -> Subscription | None:
         """The subscription to `service`, if the company has one."""
         return next((s for s in self.subscriptions if s.service == service), None)
@@ -317,6 +321,14 @@ class Inventory(Protocol):
 
     def companies(self) -> Iterator[Company]:
         """All companies, ordered by id."""
+        ...
+
+    def count(self) -> int:
+        """How many companies there are."""
+        ...
+
+    def prefix_count(self, company_ids: Sequence[str] | None = None) -> int:
+        """The prefixes of these companies (None: of all), each company's counted by itself."""
         ...
 
     def standing_keys(self, company_ids: Sequence[str]) -> Mapping[str, Sequence[StandingKey]]:

@@ -8,14 +8,17 @@ Rules of this room:
    Whoever dies between the two finds on restart what is left to do.
 3. Nothing is recorded as applied or restored that was not read back.
 4. While the ledger can not be written nothing is suspended and no lease is renewed; restores go on.
+5. Whatever refuses too much at once is held, by the breaker before it is ordered and by the guard right before the kernel.
+   Restores are never among what is held.
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from agent.decide import Act
+from agent.alarm import judged
+from agent.decide import POLL, Act
 from agent.errors import KernelError, LedgerCorrupt, LedgerUnwritable, ProofFailed
 from agent.event import Event, instant, parse_body
 from agent.gateway import Gateway, agent_event, log
@@ -23,7 +26,7 @@ from agent.judge import Judged, Judgement
 from agent.kernel import Kernel
 from agent.ledger import InForce, Settled
 from agent.model import Company
-from agent.plan import plan
+from agent.plan import guard, plan
 from agent.proof import prove_members
 from agent.rules import Change, Element, Key, Observed, Structure
 from agent.ruleset import candidates
@@ -79,6 +82,8 @@ def _round(gateway: Gateway, company_id: str, notes: list[Settled] | None) -> st
     # What the judgement rests on, as it was before anything was looked at: what comes in between makes the company due again.
     seq, basis = gateway.ledger.head()[0], gateway.basis
     company, judgement, held = gateway.judge(company_id, now)
+    if judged(gateway, company_id, judgement, now):
+        return f"{company_id}: the breaker opened"
     announced = [event for one in judgement.judged for event in _announcements(one, company_id, now)]
     announced += [
         agent_event(id_=note.id, type_=note.type, subject=company_id, now=now, body=note.body) for note in judgement.notes
@@ -87,7 +92,9 @@ def _round(gateway: Gateway, company_id: str, notes: list[Settled] | None) -> st
     # First the order, then the rule: the record rests in the ledger before anything is cut. If the ledger refuses, nothing is cut,
     # and what is to be restored below is restored all the same.
     if announced and gateway.ledger_good and gateway.append(*announced):
-        gateway.ordered.extend(now for event in announced if event.type == "order.suspend")
+        for event in announced:
+            if event.type == "order.suspend":
+                gateway.tally.order(company_id, company.prefix_count() if company else 0, now)
         gateway.look_around()
         if any(event.type not in _ASIDE for event in announced):
             return f"{company_id}: " + ", ".join(sorted({event.type for event in announced}))
@@ -100,9 +107,9 @@ def _round(gateway: Gateway, company_id: str, notes: list[Settled] | None) -> st
         gateway.append(*outcome)
         return _sentence(company_id, judgement, outcome)
     if gateway.ledger_good:
-        note = _note(gateway, company_id, seq, basis, judgement)
+        note = _note(gateway, company_id, seq, basis, judgement, enforced)
         if notes is None:
-            gateway.ledger.settle([note])
+            gateway.tally.settle(gateway.ledger, gateway.rules.inventory, [note])
         else:
             notes.append(note)
     return None
@@ -133,7 +140,8 @@ def _announcements(one: Judged, company_id: str, now: datetime) -> Iterator[Even
 class Enforced:
     """What was changed in the kernel for one company, and how it stands there, read back.
 
-    `elements`: how many elements the kernel holds for each case in force. `renewed`: the cases whose lease was renewed.
+    `elements`: how many elements the kernel holds for each case in force; a case that the guard holds is none of them. `renewed`:
+    the cases whose lease was renewed.
     """
 
     change: Change = field(default_factory=Change)
@@ -146,21 +154,10 @@ def enforce(
 ) -> Enforced:
     """Make the kernel hold exactly what `judgement` wants for one company, and read it back."""
     before = {one.case: datetime.fromtimestamp(one.lease_until, UTC) for one in held}
-    leases: list[tuple[str, tuple[str, ...], datetime]] = []
-    renewed: set[str] = set()
-    for one in judgement.judged:
-        order, until = one.case.order, one.decision.lease_until
-        if one.decision.act is not Act.KEEP or order is None or until is None:
-            continue  # SUSPEND is enforced in the next round, once its order is in the ledger
-        known = before.get(one.case.id)
-        if not gateway.ledger_good:  # nothing new and no renewal while it could not be recorded
-            if known is None:
-                continue
-            until = min(until, known)
-        if known is not None and until > known:
-            renewed.add(one.case.id)
-        leases.append((one.case.id, order.services, until))
+    leases = list(_leases(gateway, judgement, before))
+    renewed = frozenset(case for case, _, until in leases if case in before and until > before[case])
     if company is None:
+        gateway.held.pop(company_id, None)
         purge(gateway.kernel, gateway.rules.structure, company_id)
         return Enforced()
     wanted = gateway.wanted(company, leases, now)
@@ -171,6 +168,12 @@ def enforce(
     structure = gateway.rules.structure
     observed = gateway.kernel.observe(structure, keys)
     change = plan(wanted=wanted, candidates=keys, observed=observed, structure=structure, renew=bool(renewed))
+    out = _too_much(gateway, company_id, change, wanted, observed, before)
+    if out is not None:  # a new measure waits whole; of one in force waits what would be new
+        leases = [one for one in leases if one[0] in before]
+        wanted = tuple(e for e in gateway.wanted(company, leases, now) if Key(set=e.set, key=e.key) not in out)
+        standing = {case: sum(element.case == case for element in wanted) for case, _, _ in leases}
+        change = plan(wanted=wanted, candidates=keys, observed=observed, structure=structure, renew=bool(renewed))
     services = {service for _, names, _ in leases for service in names}
     steps = _steps(change)
     for step in steps:
@@ -178,7 +181,48 @@ def enforce(
         gateway.kernel.apply(step)
     if steps:
         read_back(gateway.kernel.observe(structure, keys), wanted, keys)
-    return Enforced(change=change, renewed=frozenset(renewed), elements=standing)
+    return Enforced(change=change, renewed=renewed, elements=standing)
+
+
+def _leases(
+    gateway: Gateway, judgement: Judgement, before: Mapping[str, datetime]
+) -> Iterator[tuple[str, tuple[str, ...], datetime]]:
+    """Case, services and end of the lease of every measure that should be in force. SUSPEND is enforced once its order is said."""
+    for one in judgement.judged:
+        order, until = one.case.order, one.decision.lease_until
+        if one.decision.act is not Act.KEEP or order is None or until is None:
+            continue
+        if not gateway.ledger_good:  # nothing new and no renewal while it could not be recorded
+            if one.case.id not in before:
+                continue
+            until = min(until, before[one.case.id])
+        yield one.case.id, order.services, until
+
+
+def _too_much(
+    gateway: Gateway,
+    company_id: str,
+    change: Change,
+    wanted: tuple[Element, ...],
+    observed: Observed,
+    before: Container[str],
+) -> frozenset[Key] | None:
+    """The keys that would be refused anew, where they are more than may be so for one company at once; else None."""
+    # Somebody who emptied or changed our table makes nothing new of what was in it.
+    repaired = () if observed.structure == "as_wanted" else (element for element in wanted if element.case in before)
+    present = {*observed.members, *(Key(set=element.set, key=element.key) for element in repaired)}
+    found = guard(change, present=present, limit=gateway.most_elements)
+    if not found.held:
+        gateway.held.pop(company_id, None)
+        return None
+    limit = gateway.most_elements
+    if company_id not in gateway.held:
+        log.error("%s: %d elements would be refused anew at once, %d at most; held", company_id, found.new, limit)
+    gateway.held[company_id] = (
+        f"{company_id} : {found.new} éléments à refuser d'un coup, {limit} au plus (max_elements dans ecluse.yaml)",
+        f"{company_id}: {found.new} elements to be refused at once, {limit} at most (max_elements in ecluse.yaml)",
+    )
+    return frozenset(key for key in (Key(set=e.set, key=e.key) for e in change.add) if key not in present)
 
 
 def _steps(change: Change) -> tuple[Change, ...]:
@@ -277,7 +321,7 @@ def _outcomes(
             )
 
 
-def _note(gateway: Gateway, company_id: str, seq: int, basis: str, judgement: Judgement) -> Settled:
+def _note(gateway: Gateway, company_id: str, seq: int, basis: str, judgement: Judgement, enforced: Enforced) -> Settled:
     measures = tuple(
         InForce(
             company=company_id,
@@ -287,13 +331,17 @@ def _note(gateway: Gateway, company_id: str, seq: int, basis: str, judgement: Ju
             lease_until=one.decision.lease_until.timestamp(),
         )
         for one in judgement.judged
-        if one.decision.act is Act.KEEP and one.case.order is not None and one.decision.lease_until is not None
+        if one.decision.act is Act.KEEP
+        and one.case.order is not None
+        and one.decision.lease_until is not None
+        and one.case.id in enforced.elements
     )
     waiting = tuple(one.case.id for one in judgement.judged if one.case.proposed and one.case.order is None and not one.case.closed)
     gateway.waiting.pop(company_id, None)
     if waiting:
         gateway.waiting[company_id] = waiting
-    next_at = judgement.next_at.timestamp() if judgement.next_at is not None else None
+    times = [judgement.next_at, gateway.now() + POLL if company_id in gateway.held else None]
+    next_at = min((at.timestamp() for at in times if at is not None), default=None)
     return Settled(company=company_id, seq=seq, next_at=next_at, basis=basis, measures=measures)
 
 
@@ -341,11 +389,12 @@ class Queue:
         self._write_notes(gateway)
         now = time.monotonic()
         due = gateway.ledger.due(gateway.now().timestamp(), gateway.basis, limit + len(self._again))
-        volatile = [company for company in gateway.volatile if company not in due]
-        for company_id in (*volatile, *due):
+        extra = [company for company in (*gateway.volatile, *gateway.again) if company not in due]
+        for company_id in dict.fromkeys((*extra, *due)):
             waits = self._again.get(company_id)
             if waits is not None and now < waits[0]:
                 continue
+            gateway.again.pop(company_id, None)
             try:
                 done = settle(gateway, company_id, self._notes)
             except Exception as error:  # noqa: BLE001 - whatever goes wrong for one company must not delay another's restore
@@ -362,7 +411,7 @@ class Queue:
         """One commit for many companies. Until then they stay due, and a fact that comes in between keeps them so."""
         notes, self._notes = self._notes, []
         if notes and gateway.ledger_good:
-            gateway.ledger.settle(notes)
+            gateway.tally.settle(gateway.ledger, gateway.rules.inventory, notes)
 
     def _failed(self, gateway: Gateway, company_id: str, error: Exception) -> None:
         kind = failure_kind(error)

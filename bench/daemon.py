@@ -86,7 +86,7 @@ class Host:
         secret.chmod(0o600)
         (place / "sources.yaml").write_text(
             f"sources:\n  {SOURCE}:\n    kind: native\n    secrets: [secret]\n    customer_ids: listed\n"
-            "    events: [payment.received, heartbeat]\n"
+            "    events: [payment.received, heartbeat, clock.checked, insolvency.checked]\n"
         )
         (place / "ecluse.yaml").write_text(
             f"policies: {made.policies}\nsources: sources.yaml\nstate_dir: {made.state}\nrun_dir: {self.run}\n"
@@ -258,6 +258,8 @@ def _measure(host: Host, lab: Laboratory, companies: int, payments: int) -> dict
         # Any address of the town is the customers' own: one namespace stands for all of them.
         subprocess.run(["ip", "route", "add", "local", "10.0.0.0/8", "dev", "lo"], check=True)
     with listen(lab["provider"], Endpoint(protocol="udp", address=ADDRESSES["vpn"], port=VPN_PORT)):
+        send(lab, webhook("clock.checked", None, {"synchronised": True, "offset_ms": 1}))
+        send(lab, webhook("insolvency.checked", None, {}))
         send(lab, webhook("heartbeat", None, {}))
         gc.disable()  # of this process, which only measures
         for turn in range(payments):

@@ -70,7 +70,14 @@ policies:
   town:
     profile: fr-b2b
     mode: auto
-    accept_unbuilt: [G-02, G-14, G-18, G-19, G-21, G-25, G-26]
+    enforcement_point: provider
+    waive_gentler_stages: annex services only
+    max_new_per_hour: 10000
+    max_new_per_day: 10000
+    max_share_of_companies: 100
+    max_share_of_prefixes: 100
+    canaries: 10000
+    wave: 10000
 """,
 }
 
@@ -183,7 +190,7 @@ def life(now: datetime) -> tuple[Event, ...]:
         while not opening(at, windows=policy.windows, timezone="Europe/Paris", country=policy.holidays).open:
             at -= timedelta(hours=1)
         with Ledger.open(place / "ledger.db") as ledger:
-            ledger.append([*_history(at), *_standing(policy.digest, at), heartbeat(at)])
+            ledger.append([*_history(at), *_standing(policy.digest, at), *signs_of_life(at)])
             done = settle(gateway(ledger, place, at), company_id(0))
             if not ledger.measures_of(company_id(0)):
                 raise AssertionError(f"the example was not suspended: {done.sentence}")
@@ -228,7 +235,8 @@ def _history(at: datetime) -> Iterator[Event]:
     yield said("invoice.issued", 110, {"invoice": invoice, "due_on": due_on, "amount": DEBT, "currency": "EUR", "lines": lines})
     for days, reminder in zip((70, 60, 50), reminders, strict=True):
         yield said("reminder.sent", days, {"reminder": reminder, "invoices": [invoice]})
-    announces = {"services": list(SERVICES), "earliest_on": (at - timedelta(days=5)).date().isoformat()}
+    earliest = (at - timedelta(days=5)).date().isoformat()
+    announces = {"services": list(SERVICES), "earliest_on": earliest, "kept": ["portal", "dns"]}
     yield said(
         "notice.dispatched",
         40,
@@ -242,6 +250,8 @@ def _history(at: datetime) -> Iterator[Event]:
         },
     )
     yield said("notice.delivered", 38, {"notice": f"N-{me}", "proof": f"LR-{me}"})
+    yield said("warning.sent", 4, {"warning": f"W-{me}", "notice": f"N-{me}"})
+    yield said("preflight.done", 0, {"result": "green", "baseline_hours": 24, "local_matches": 0})
 
 
 def _standing(digest: str, at: datetime) -> Iterator[Event]:
@@ -260,10 +270,21 @@ def _standing(digest: str, at: datetime) -> Iterator[Event]:
         )
 
 
-def heartbeat(at: datetime) -> Event:
-    """The billing system says that it is there."""
-    id_ = f"{SOURCE}:heartbeat-{instant(at)}"
-    return Event(id=id_, type="heartbeat", subject=HOST, occurred_at=at, received_at=at, source=SOURCE, body={})
+def signs_of_life(at: datetime) -> tuple[Event, ...]:
+    """The billing system is there, the clock is right, the register of insolvencies was looked at."""
+    said = {"heartbeat": {}, "clock.checked": {"synchronised": True, "offset_ms": 1}, "insolvency.checked": {}}
+    return tuple(
+        Event(
+            id=f"{SOURCE}:{type_}-{instant(at)}",
+            type=type_,
+            subject=HOST,
+            occurred_at=at,
+            received_at=at,
+            source=SOURCE,
+            body=parse_body(type_, body),
+        )
+        for type_, body in said.items()
+    )
 
 
 def _as_told_by(told: tuple[tuple[Event, str], ...], number: int) -> Iterator[Event]:
@@ -287,7 +308,7 @@ def _date_leases(made: Town) -> Town:
     now = datetime.now(UTC)
     chance = random.Random(1)
     with Ledger.open(made.state / "ledger.db") as ledger:
-        ledger.append([heartbeat(now)])
+        ledger.append(signs_of_life(now))
         basis = gateway(ledger, made.state, now).basis
         seq = ledger.head()[0]
         for start in range(0, made.companies, _BATCH * 10):

@@ -34,7 +34,7 @@ _TABLES: Final = """
 CREATE TABLE meta(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE services(id TEXT PRIMARY KEY, row TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE policies(id TEXT PRIMARY KEY, row TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE companies(id TEXT PRIMARY KEY, row TEXT NOT NULL);
+CREATE TABLE companies(id TEXT PRIMARY KEY, prefixes INTEGER NOT NULL, row TEXT NOT NULL);
 CREATE TABLE billing_ids(source TEXT, customer TEXT, company TEXT NOT NULL, PRIMARY KEY(source, customer)) WITHOUT ROWID;
 CREATE TABLE standing_keys(
     company TEXT, service TEXT, set_name TEXT, key BLOB, PRIMARY KEY(company, service, set_name, key)
@@ -105,7 +105,7 @@ def _write(path: Path, files: Files, digest: str) -> None:
 
 
 def _write_company(database: sqlite3.Connection, company: Company, catalogue: Catalogue) -> None:
-    database.execute("INSERT INTO companies VALUES(?, ?)", (company.id, rows.write(company)))
+    database.execute("INSERT INTO companies VALUES(?, ?, ?)", (company.id, company.prefix_count(), rows.write(company)))
     database.executemany(
         "INSERT INTO billing_ids VALUES(?, ?, ?)",
         [(source, customer, company.id) for source, customer in company.billing_ids.items()],

@@ -40,6 +40,7 @@ CREATE TABLE events (
 ) STRICT;
 CREATE INDEX events_subject ON events (subject);
 CREATE INDEX events_orders ON events (occurred_at) WHERE type = 'order.suspend';
+CREATE INDEX events_proposals ON events (occurred_at) WHERE type = 'case.proposed';
 CREATE TRIGGER events_never_change BEFORE UPDATE ON events
     BEGIN SELECT raise(ABORT, 'events are never changed'); END;
 CREATE TRIGGER events_never_go BEFORE DELETE ON events

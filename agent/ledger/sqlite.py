@@ -37,12 +37,19 @@ _TIDY_COMMITS = 64
 _EVENTS = "SELECT * FROM events WHERE seq > :after ORDER BY seq LIMIT :limit"
 _EVENTS_ABOUT = "SELECT * FROM events WHERE subject = :subject AND seq > :after ORDER BY seq LIMIT :limit"
 _ORDERS = "SELECT occurred_at FROM events WHERE type = 'order.suspend' AND occurred_at >= ? ORDER BY occurred_at"
+_RIPE = """
+    SELECT json_extract(body, '$.case'), id, occurred_at FROM events WHERE type = 'case.proposed' AND occurred_at >= :since
+    UNION ALL
+    SELECT json_extract(body, '$.case'), id, occurred_at FROM events WHERE type = 'order.suspend' AND occurred_at >= :since
+    ORDER BY occurred_at DESC LIMIT :limit
+"""
 _MEASURES = "SELECT * FROM measures WHERE (company, case_id) > (:company, :case) ORDER BY company, case_id LIMIT :limit"
 _STANDING = """
     SELECT measures.* FROM measures CROSS JOIN companies USING (company)
     WHERE company > :after AND dirty = 0 AND basis = :basis AND (next_at IS NULL OR next_at > :now)
     ORDER BY company, case_id LIMIT :limit
 """
+_COMPANIES_IN_FORCE = "SELECT DISTINCT company FROM measures WHERE company > ? ORDER BY company LIMIT ?"
 _MEASURES_OF = "SELECT * FROM measures WHERE company = ? ORDER BY case_id"
 
 # Each of these reads a range of one index; `!=` would read all of it, so a changed basis is asked for from both sides.
@@ -165,6 +172,19 @@ class Ledger:
             LedgerCorrupt: the file can not be read.
         """
         return tuple(parse_instant(at) for (at,) in self._all(_ORDERS, (instant(since),)))
+
+    def ripe_since(self, since: datetime, limit: int) -> dict[str, datetime]:
+        """When cases were first proposed or, without having been proposed, ordered, from `since` on: the last `limit` of them.
+
+        Raises:
+            LedgerCorrupt: the file can not be read.
+        """
+        found: dict[str, datetime] = {}
+        for case, event_id, at in self._all(_RIPE, {"since": instant(since), "limit": limit}):
+            first = event_id in (f"proposed:{case}/1", f"order:{case}/1")
+            if first and (event_id.startswith("proposed:") or not self.has(f"proposed:{case}/1")):
+                found[case] = parse_instant(at)
+        return found
 
     def verify(self, progress: Callable[[int, int], None] | None = None, *, anchor: tuple[int, bytes] | None = None) -> int:
         """Compute the chain again from the first row and compare, then have SQLite check its file.
@@ -318,6 +338,10 @@ class Ledger:
             return page
         last = page[-1].company  # perhaps not all of it came
         return [one for one in page if one.company != last] or list(self.measures_of(last))
+
+    def companies_in_force(self, after: str, limit: int) -> list[str]:
+        """Companies with a measure in force: at most so many of those whose id comes after this one, in order."""
+        return [company for (company,) in self._all(_COMPANIES_IN_FORCE, (after, limit))]
 
     def measures_of(self, company: str) -> tuple[InForce, ...]:
         """The measures in force of one company, ordered by case."""

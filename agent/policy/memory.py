@@ -69,6 +69,11 @@ class MemoryInventory:
         """How many companies there are."""
         return len(self._loaded.companies)
 
+    def prefix_count(self, company_ids: Sequence[str] | None = None) -> int:
+        """The prefixes of these companies (None: of all), each company's counted by itself."""
+        chosen = self.companies() if company_ids is None else filter(None, map(self.company, company_ids))
+        return sum(company.prefix_count() for company in chosen)
+
     def standing_keys(self, company_ids: Sequence[str]) -> Mapping[str, Sequence[StandingKey]]:
         """What a measure could name in the kernel, of those companies of which that is the same on every day."""
         known = ((name, self._loaded.companies.get(name)) for name in company_ids)

@@ -35,7 +35,13 @@ OURS: Mapping[str, EventType] = by_name(
         "A payment was announced: the measure waits some days, once.",
         {**CASE, "until": moment},
     ),
-    _agent("breaker.opened", "", "New suspensions are held until a named person releases the breaker.", {"cause": text}),
+    _agent(
+        "breaker.opened",
+        "",
+        "New suspensions are held until a named person releases the breaker.",
+        {"cause": text},
+        {"kind": text, "cause_fr": text},
+    ),
     _agent(
         "order.suspend",
         "order",

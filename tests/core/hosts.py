@@ -28,7 +28,7 @@ from agent.policy import MemoryInventory, load
 from agent.reconcile import Queue
 from agent.rules import Change, Element
 from tests.core.truth import truth
-from tests.process.house import MONDAY, SERVICES, Firm, customers, history, policies
+from tests.process.house import MONDAY, SERVICES, SIGNS, Firm, customers, history, policies
 
 LEASE = timedelta(minutes=240)
 
@@ -203,9 +203,14 @@ class Host:
     def pay(self, company: str, amount: str = "4800") -> None:
         self.say("payment.received", company, {"payment": f"P-{company}", "amount": amount, "currency": "EUR"})
 
+    def beat(self, id_: str = "") -> None:
+        """The feed is alive, the register was looked at, the clock is right."""
+        for type_, body in SIGNS:
+            self.say(type_, HOST, body, id_=f"{type_}:{id_}" if id_ else "")
+
     def let_act(self) -> None:
         digest = self.inventory.policies["auto"].digest
-        self.say("heartbeat", HOST, {})
+        self.beat()
         said = {"policy": "auto", "policy_digest": digest, "by": "claire", "role": "approver", "reason": "test"}
         until = instant(self.clock.now + timedelta(days=60))
         self.say("standing_approval.given", HOST, said | {"expires_at": until})

@@ -52,9 +52,7 @@ ROOMS: Mapping[str, Room] = {
     "calendar": Room(floor=1),
     "record": Room(floor=1),
     "persons": Room(floor=1, may={"record": "what persons said is in the record"}),
-    "host": Room(
-        floor=1, may={"record": "the host has a record like a company's", "persons": "standing approvals are part of it"}
-    ),
+    "host": Room(floor=1, may={"record": "the host has a record like a company's", "persons": "standing approvals are part of it"}),
     "holds": Room(floor=1, may={"record": "read from what was said", "calendar": "a judgment counts from 00:00 of its day"}),
     "notices": Room(floor=1, may={"record": "read from what was said"}),
     "case": Room(
@@ -165,10 +163,18 @@ ROOMS: Mapping[str, Room] = {
         pure=True,
         may={"billing": "each source verifies and reads its own webhooks", "case": "statements about one fact share their key"},
     ),
+    "tally": Room(
+        floor=3,
+        may={
+            "breaker": "how long ripe cases are counted together",
+            "ledger": "where orders, ripe cases and measures can be read again",
+        },
+    ),
     "gateway": Room(
         floor=3,
         may={
-            "breaker": "how much is suspended already",
+            "breaker": "how much there is of which a share may be suspended",
+            "tally": "how much is suspended, in step with the ledger",
             "calendar": "the day in site time starts the daily limit",
             "case": "the host's own record",
             "gate": "the world that checks look at",
@@ -181,9 +187,21 @@ ROOMS: Mapping[str, Room] = {
             "stopfile": "obeyed before anything else",
         },
     ),
+    "alarm": Room(
+        floor=3,
+        may={
+            "breaker": "what looks like a fault",
+            "gateway": "the value it looks at",
+            "case": "the feeds' last heartbeats",
+            "gate": "how far a case is on its way",
+            "decide": "what would be done",
+            "judge": "a company, as it was judged",
+        },
+    ),
     "reconcile": Room(
         floor=3,
         may={
+            "alarm": "what was judged may open the breaker before anything is ordered",
             "gateway": "the value it works on",
             "decide": "what is to be done",
             "judge": "what the act rests on",

@@ -355,7 +355,7 @@ def test_leases_are_renewed_long_before_they_end_and_counted_as_no_repair(host):
     host.suspend("c000", "c001")
     for _ in range(20):
         host.clock.pass_(LEASE * 0.3)
-        host.say("heartbeat", HOST, {})
+        host.beat()
         host.work()
         leases = [member.expires_ms for _, member in host.kernel.dump("vpn4_24")]
         assert len(leases) == 2

@@ -59,7 +59,7 @@ def pays(gateway: Gateway, number: int) -> str:
 
 
 def test_the_town_is_suspended_for_reasons_that_stand(gateway):
-    assert gateway.ledger.verify() == COMPANIES * 8 + 1
+    assert gateway.ledger.verify() == COMPANIES * 11 + 3
     for number in range(COMPANIES):
         _, judgement, held = gateway.judge(town.company_id(number), gateway.now())
         assert [one.decision.act for one in judgement.judged] == [Act.KEEP]

@@ -25,7 +25,14 @@ def truth(events: Iterable[Event], inventory: Inventory, now: datetime, *, stopp
     for event in events:
         records[event.subject] = fold(records.get(event.subject, EMPTY_RECORD), event)
     host = host_facts(records.get(HOST, EMPTY_RECORD))
-    world = World(ceiling=Mode.AUTO, feeds=host.heartbeats, standing=host.standing, paused=stopped)
+    world = World(
+        ceiling=Mode.AUTO,
+        feeds=host.heartbeats,
+        standing=host.standing,
+        paused=stopped,
+        clock=host.clock,
+        insolvency_checked_at=host.insolvency_checked_at,
+    )
     found: dict[tuple[str, bytes], str] = {}
     for company in inventory.companies():
         judgement = judge(

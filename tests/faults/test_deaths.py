@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent import audit, stopfile
-from agent.event import HOST
 from agent.kernel.memory import MemoryKernel
 from agent.rules import Change, Key
 from tests.core.hosts import LEASE, Died, Fate, Host, forge, in_memory, inventory_of, run
@@ -26,7 +25,7 @@ def life(host: Host) -> None:
     host.say("restore.ordered", "c001", {"by": "claire", "reason": "test"}, id_="by-hand")
     host.work()
     host.clock.pass_(LEASE * 0.6)
-    host.say("heartbeat", HOST, {}, id_="beat")
+    host.beat("beat")
     host.work()
 
 
@@ -52,7 +51,11 @@ def dies_after(step: int, host: Host, wanted: dict[tuple[str, bytes], str]) -> N
     host.start()
     assert host.elements() == host.truth(), step
     assert "c000" not in host.cut() or not host.events("payment.received"), step
-    # The facts come again, as billers and persons repeat what was not acknowledged.
+    # Signs of life, and what waits for them is looked at once a minute; then the facts come again, as billers and persons repeat
+    # what was not acknowledged.
+    host.clock.pass_(timedelta(minutes=1))
+    host.beat("again")
+    host.work()
     host.clock.now = MONDAY
     life(host)
     assert host.elements() == wanted, step
@@ -124,7 +127,7 @@ def act(host: Host, what: str, company: str, number: int) -> None:
             host.start()
         case "time":
             host.clock.pass_(timedelta(minutes=20))
-            host.say("heartbeat", HOST, {}, id_=f"beat{number}")
+            host.beat(f"beat{number}")
         case "pause":
             pause = stopfile.Pause(by="claire", at=host.clock.now, reason="x", restore=True)
             stopfile.write(stop, stopfile.Stop(all=pause))

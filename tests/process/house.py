@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Self
 
@@ -37,7 +38,6 @@ PORT = 8440
 MONDAY = datetime(2026, 3, 30, 7, 2, tzinfo=UTC)
 
 ANNEX = ("shared-documents", "vpn")
-UNBUILT = ("G-02", "G-14", "G-18", "G-19", "G-21", "G-25", "G-26")
 STATES = ["sums", "deadline", "consequences", "kept", "how_to_pay", "how_to_dispute", "contact", "restore"]
 
 #: What the billing source may say.
@@ -54,7 +54,21 @@ STATED = (
     "dispute.closed",
     "hold.set",
     "hold.lifted",
+    "warning.sent",
+    "preflight.done",
+    "local.regressed",
+    "scope.changed",
+    "court.order",
+    "insolvency.checked",
+    "clock.checked",
     "heartbeat",
+)
+
+#: Signs of life, without which nothing new is suspended and no lease renewed.
+SIGNS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("heartbeat", {}),
+    ("insolvency.checked", {"register": "test"}),
+    ("clock.checked", {"synchronised": True, "offset_ms": 3}),
 )
 
 SERVICES = """
@@ -100,6 +114,9 @@ def firms(count: int, policy: str = "auto") -> tuple[Firm, ...]:
 def customers(companies: Iterable[Firm]) -> str:
     lines = ["customers:", "  group:"]
     for firm in companies:
+        # Software on site, without which nothing is ever suspended without a person.
+        inside = next(ip_network(prefix)[5] for prefix, _ in firm.attachments)
+        erp = f'{{probe: tcp, address: "{inside}", port: 443}}'
         places = ", ".join(
             f'{{prefix: "{prefix}"' + (f", interface: {name}" if name else "") + "}" for prefix, name in firm.attachments
         )
@@ -108,7 +125,7 @@ def customers(companies: Iterable[Firm]) -> str:
             f"      name: Firm {firm.id}",
             f"      contract: K-{firm.id}",
             f"      policy: {firm.policy}",
-            f"      sites: {{paris: {{timezone: Europe/Paris, attachments: [{places}]}}}}",
+            f"      sites: {{paris: {{timezone: Europe/Paris, attachments: [{places}], local_applications: {{erp: {erp}}}}}}}",
             "      subscriptions:",
             *(f"        {name}: {{{'class: D' if name in firm.out_of_reach else ''}}}" for name in firm.subscriptions),
         ]
@@ -116,9 +133,23 @@ def customers(companies: Iterable[Firm]) -> str:
 
 
 def policies(**values: object) -> str:
-    """Two policies, `auto` and `approve`, with these values in both."""
-    common = {"profile": "fr-b2b", "max_new_per_day": 10_000, "feed_max_age_minutes": 1440, "approvals": 1} | values
-    common["accept_unbuilt"] = f"[{', '.join(UNBUILT)}]"
+    """Two policies, `auto` and `approve`, with these values in both. Limits are as wide as any file may write them."""
+    common = {
+        "profile": "fr-b2b",
+        "enforcement_point": "provider",
+        "waive_gentler_stages": "annex services only",
+        "approvals": 1,
+        "feed_max_age_minutes": 1440,
+        "insolvency_max_age_hours": 72,
+        "clock_max_age_minutes": 60,
+        "max_new_per_hour": 10_000,
+        "max_new_per_day": 10_000,
+        "max_share_of_companies": 100,
+        "max_share_of_prefixes": 100,
+        "canaries": 10_000,
+        "canary_minutes": 1,
+        "wave": 10_000,
+    } | values
     text = "policies:\n"
     for mode in ("auto", "approve"):
         text += f"  {mode}:\n    mode: {mode}\n" + "".join(f"    {name}: {value}\n" for name, value in common.items())
@@ -311,8 +342,9 @@ class House:
         )
 
     def heartbeat(self) -> None:
-        """The billing feed is alive."""
-        assert self.post("heartbeat", "", {}).status == 200
+        """The billing feed is alive, the register of insolvencies was looked at, the clock is right."""
+        for type_, data in SIGNS:
+            assert self.post(type_, "", data).status == 200
 
     # --- the operators' door ----------------------------------------------------------------------------------------
 
@@ -424,7 +456,7 @@ def history(company: str, services: Sequence[str] = ANNEX) -> Iterator[str]:
         "channel": "lrar",
         "invoices": [invoice],
         "reminders": reminders,
-        "announces": {"services": list(services), "earliest_on": "2026-03-27"},
+        "announces": {"services": list(services), "earliest_on": "2026-03-27", "kept": ["portal", "dns"]},
         "states": STATES,
     }
     said: list[tuple[str, str, dict[str, Any]]] = [
@@ -435,6 +467,8 @@ def history(company: str, services: Sequence[str] = ANNEX) -> Iterator[str]:
         ),
         ("notice.dispatched", "2026-03-09", notice),
         ("notice.delivered", "2026-03-11", {"notice": f"N-{company}", "proof": f"LR-{company}"}),
+        ("warning.sent", "2026-03-27", {"warning": f"W-{company}", "notice": f"N-{company}", "channel": "email"}),
+        ("preflight.done", "2026-03-29", {"result": "green", "baseline_hours": 48, "local_matches": 0}),
     ]  # fmt: skip
     for number, (type_, day, data) in enumerate(said):
         yield json.dumps(
