@@ -111,8 +111,8 @@ def friday(scene: Scene) -> None:
         words = f"{company} : dernier avertissement", f"{company}: last warning"
         scene.native("warning.sent", company, data, words)
     scene.chapter("2026-03-27T10:00:00", (fr, en))
-    scene.preflight()
     scene.biller.heartbeat()
+    scene.preflight()
     time.sleep(1.2)  # the gateway looks at the time once a second
     scene.agrees()
     for company in DEBTORS:

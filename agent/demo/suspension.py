@@ -19,8 +19,8 @@ def monday(scene: Scene) -> None:
     teller, nine = scene.teller, moment("2026-03-30T09:00:00")
     fr, en = "Personne ne touche plus à rien ; l'heure passe toute seule.", "Nobody touches anything any more; time runs by itself."
     scene.chapter("2026-03-30T08:59:55", (fr, en))
-    scene.preflight()
     scene.biller.heartbeat()
+    scene.preflight()
     scene.agrees()
     scene.streams_flow(*DOOMED)
     teller.expect(scene.gateway.now() < nine, ("tout cela avant 09:00:00", "all this before 09:00:00"), shown=False)
