@@ -96,6 +96,15 @@ def test_a_notice_stated_twice_announces_only_what_both_statements_announce() ->
     assert notice.cure_days == 20
     assert notice.channel == "email"
     assert (notice.first_at, notice.dispatched_at) == (at("2026-03-09 11:00"), at("2026-03-10 11:00"))
+    assert only(ripe()).notice.cure_days == 0
+    assert only(reminded().notice(stage=3).notice("2026-03-10 11:00", stage=2)).notice.stage == 2
+
+
+def test_a_reminder_is_dated_by_the_first_and_the_last_date_given_for_it() -> None:
+    story = ripe().reminder("R1", "2026-02-11 10:00", "F1", "F2")
+    first = only(story).reminders[0]
+    assert (first.id, first.first_at, first.sent_at) == ("R1", at("2026-02-09 10:00"), at("2026-02-11 10:00"))
+    assert first.invoices == {"F1"}
 
 
 def test_a_service_that_is_said_to_be_kept_is_not_announced() -> None:
@@ -128,6 +137,14 @@ def test_a_warning_counts_for_its_notice_from_the_latest_date_given_unless_it_ca
         ((("presented", "2026-03-11 10:30"), ("unclaimed", "2026-03-27 10:30")), "lrar", "2026-03-11 10:30", "unclaimed"),
         ((("presented", "2026-03-11 10:30"), ("unclaimed", "2026-03-27 10:30")), "lre_q", "2026-03-27 10:30", "unclaimed"),
         ((("unclaimed", "2026-03-27 10:30"),), "lrar", "2026-03-27 10:30", "unclaimed"),
+        (
+            (("presented", "2026-03-11 10:30"), ("presented", "2026-03-12 10:30"), ("unclaimed", "2026-03-27 10:30")),
+            "lrar",
+            "2026-03-12 10:30",
+            "unclaimed",
+        ),
+        ((("unclaimed", "2026-03-27 10:30"), ("unclaimed", "2026-03-28 10:30")), "lre_q", "2026-03-28 10:30", "unclaimed"),
+        ((("delivered", "2026-03-11 10:30"), ("refused", "2026-03-11 10:30")), "lrar", "2026-03-11 10:30", "refused"),
         ((("delivered", "2026-03-11 10:30"), ("delivered", "2026-03-12 10:30")), "lrar", "2026-03-12 10:30", "delivered"),
         ((("delivered", "2026-03-11 10:30"), ("refused", "2026-03-13 10:30")), "lrar", "2026-03-13 10:30", "refused"),
         ((("delivered", "2026-03-11 10:30"), ("undeliverable", "2026-03-10 10:30")), "lrar", None, "undeliverable"),
@@ -218,6 +235,7 @@ def test_only_the_last_preflight_counts_and_of_one_instant_the_worse() -> None:
     both = story.says("preflight.done", "2026-03-29 10:00", source="probe-2", result="red", baseline_hours=12, local_matches=2)
     found = only(both).preflight
     assert (found.green, found.baseline_hours, found.local_matches) == (False, 12, 2)
+    assert found.fact == max(one.id for one in both.events if one.type == "preflight.done" and one.occurred_at == found.at)
     assert only(ripe()).preflight is None
 
 
@@ -232,6 +250,7 @@ def test_the_policy_that_was_pinned_first_is_the_one_a_notice_is_judged_by() -> 
     story = ripe().pinned("2026-03-10 09:00", replace(POLICY, notice_days=20, digest="b" * 64), vpn="X")
     pinned = only(story.pinned("2026-03-11 09:00", POLICY)).pinned
     assert (pinned.policy["notice_days"], pinned.classes["vpn"], pinned.digest) == (20, "X", "b" * 64)
+    assert pinned.fact == story.events[-1].id
     assert only(ripe().pinned("2026-03-10 09:00", POLICY, "N2")).pinned is None
 
 
@@ -251,6 +270,8 @@ def test_the_one_delay_of_an_announced_payment_is_used_by_whatever_was_recorded_
     assert (only(waited).graced_at, only(waited).spared_at) == (at("2026-03-20 10:00"), None)
     spared = waited.restored("2026-04-01 10:00", cause="announced: payment announced", final=False)
     assert (only(spared).graced_at, only(spared).spared_at) == (at("2026-03-20 10:00"), at("2026-04-01 10:00"))
+    twice = spared.restored("2026-04-20 10:00", 2, cause="announced", final=False)
+    assert only(twice).spared_at == at("2026-04-01 10:00")
     assert only(story.restored("2026-04-01 10:00", cause="lease", final=False)).graced_at is None
 
 
@@ -295,9 +316,18 @@ def test_a_restore_by_hand_closes_what_was_under_way_and_leaves_a_notice_that_on
         suspended(),
     ):
         assert only(story.by_hand(when)).closed == "operator"
+        assert only(story.by_hand("2026-03-26 10:00").by_hand(when)).closed == "operator"
         assert only(story.by_hand("2026-03-26 10:00")).closed == ""
     assert only(ripe().by_hand(when)).closed == ""
     assert only(ripe().proposed("2026-03-27 00:00").by_hand(when).by_hand("2026-03-01 10:00")).closed == "operator"
+    at_once = ripe().proposed(when).by_hand(when)
+    assert only(at_once).closed == "operator", "said at the same instant"
+
+
+def test_a_proposal_counts_once_more_after_the_end_of_a_measure() -> None:
+    ended = suspended().restored("2026-04-01 10:00", cause="lease", final=False)
+    assert not only(ended.proposed("2026-04-01 10:00")).proposed
+    assert only(ended.proposed("2026-04-01 10:01")).proposed
 
 
 @pytest.mark.parametrize(
@@ -312,7 +342,9 @@ def test_a_restore_by_hand_closes_what_was_under_way_and_leaves_a_notice_that_on
         (lambda s: s.plan("agreed", "2026-03-20 11:00", "F9"), ""),
         (lambda s: s.plan("agreed", "2026-03-20 11:00"), "plan_agreed"),
         (lambda s: s.replaced("2026-03-20 11:00"), "superseded"),
+        (lambda s: s.replaced("2026-03-09 11:00"), "superseded"),
         (lambda s: s.replaced("2026-03-09 10:59"), ""),
+        (lambda s: s.plan("agreed", "2026-03-20 11:00", "F9").plan("agreed", "2026-03-21 11:00", "F1"), "plan_agreed"),
         (lambda s: s.voided("2026-03-20 11:00"), "error"),
         (lambda s: s.voided("2026-03-20 11:00", "N2"), ""),
         (lambda s: s.replaced("2026-03-20 11:00").plan("agreed", "2026-03-20 11:00").voided("2026-03-21 11:00"), "error"),
@@ -327,7 +359,9 @@ def test_a_restore_by_hand_closes_what_was_under_way_and_leaves_a_notice_that_on
         "plan for other invoices",
         "plan that names no invoice",
         "debtor replaced",
+        "debtor replaced at the instant of the notice",
         "debtor replaced before the notice",
+        "plan said to be for other invoices and for these",
         "voided",
         "another case voided",
         "an error is an error whatever else",
@@ -383,6 +417,8 @@ def test_a_new_notice_reopens_a_paid_case_whose_payment_came_back() -> None:
         returned(reason="held"),
         returned(invoices=("F2",)),
         returned(back="2026-03-31 09:00"),
+        returned(back="2026-03-31 10:00"),
+        returned(back="2026-04-22 10:00"),
         returned(back="2026-04-23 10:00"),
         returned().letter("undeliverable", "2026-03-20 10:00"),
         returned().without("payment.reversed"),
@@ -393,6 +429,8 @@ def test_a_new_notice_reopens_a_paid_case_whose_payment_came_back() -> None:
         "restored for another reason",
         "other invoices",
         "sent back before the restore",
+        "sent back at the instant of the restore",
+        "sent back at the instant of the new notice",
         "sent back after the new notice",
         "the first letter never arrived",
         "never sent back",
@@ -487,6 +525,8 @@ def test_the_breaker_stays_open_until_somebody_who_may_releases_it() -> None:
     twice = story.says("breaker.opened", "2026-03-30 12:00", source="agent", cause="a feed shrank")
     assert host_facts(twice.record).breaker_open == "a wave; a feed shrank"
     assert released(twice, "2026-03-30 11:00", "legal") == "a feed shrank"
+    early = twice.operator("breaker.released", "2026-03-30 09:00", role="legal")
+    assert released(early, "2026-03-30 13:00", "legal") == ""
 
 
 def test_facts_in_the_customers_favour_are_a_closed_list_of_what_people_state() -> None:

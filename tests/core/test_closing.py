@@ -1,10 +1,13 @@
 """Why a case ends, in the words of the trade."""
 
+from dataclasses import replace
+from decimal import Decimal
+
 import pytest
 
 from agent.closing import REASONS, words
 from agent.decide import Act
-from tests.core.stories import ZA, Story, ripe, suspended
+from tests.core.stories import POLICY, ZA, Story, ripe, suspended
 
 NOW = "2026-03-31 10:00"
 TWO = (
@@ -66,6 +69,14 @@ def test_the_customer_who_left_and_the_measure_that_lasted_its_time_are_told_apa
     assert (gone.cause, gone.reason) == ("G-01", "terminated")
     long = suspended().case("2026-04-29 09:00", lease="2026-04-29 12:00").decision
     assert (long.cause, long.reason) == ("G-27", "expired")
+
+
+def test_what_is_still_owed_and_untouched_is_not_called_paid_in_part() -> None:
+    policy = replace(POLICY, min_debt=Decimal(1000))
+    written_off = both().cancelled("F1", NOW).case(NOW, policy=policy, lease="2026-03-31 12:00").decision
+    assert (written_off.cause, written_off.reason) == ("G-05", "written_off")
+    one_upheld = both().dispute("2026-03-30 10:00", "F1").settled(NOW, "upheld")
+    assert one_upheld.case(NOW, policy=policy, lease="2026-03-31 12:00").decision.reason == "dispute_upheld"
 
 
 def test_a_restore_that_is_not_final_gives_its_cause_as_the_reason() -> None:

@@ -105,6 +105,8 @@ def test_what_is_learnt_late_about_announcements_never_shortens_the_wait() -> No
     one = ripe().announced("2026-03-30 08:00")
     two = one.announced("2026-03-12 08:00", id_="P2")
     assert until(two, SOON) == until(one, SOON) == at("2026-04-08 00:00").isoformat()
+    overlapping = one.announced("2026-03-26 08:00", id_="P2").announced("2026-03-27 08:00", id_="P3")
+    assert until(overlapping, SOON) == until(one, SOON)
 
 
 # --- while suspended ----------------------------------------------------------------------------------------------

@@ -50,6 +50,24 @@ def test_of_two_kinds_given_for_one_hold_the_one_that_restores_counts() -> None:
     assert (hold.kind, hold.restores) == ("legal_review", True)
 
 
+def test_a_hold_names_the_last_fact_it_rests_on() -> None:
+    for story in (
+        ripe().hold("manual", WHEN).hold("manual", LATER),
+        ripe().court(WHEN).court(LATER),
+        ripe().insolvent(WHEN, "2026-03-19").insolvent(LATER, "2026-03-19"),
+    ):
+        case = only(story)
+        assert [hold.fact for hold in case.holds] == [story.events[-1].id]
+        assert case.insolvency is None or case.insolvency.fact == story.events[-1].id
+
+
+def test_of_several_proceedings_the_case_shows_the_latest_that_is_open() -> None:
+    story = ripe().insolvent(WHEN, "2026-03-19", id_="RJ2").insolvent(WHEN, "2026-03-10", id_="RJ9", kind="sauvegarde")
+    assert only(story).insolvency.id == "RJ2"
+    assert only(story.says("insolvency.closed", LATER, proceedings="RJ2")).insolvency.id == "RJ9"
+    assert kinds(story) == ["insolvency", "insolvency"]
+
+
 def test_holds_come_in_a_fixed_order_whatever_they_rest_on() -> None:
     story = ripe().endangered(LATER).hold("manual", WHEN).switching(WHEN).deferred("2026-03-18 10:00", "2026-06-30")
     assert kinds(story) == ["grace_period", "manual", "switching", "safety"]
