@@ -139,6 +139,8 @@ class Gateway:
                 ordered=tuple(self.tally.ordered),
                 companies=self.rules.companies,
                 prefixes=self.rules.prefixes,
+                cut_companies=self.tally.companies + len(self.tally.pending),
+                cut_prefixes=self.tally.prefixes + sum(self.tally.pending.values()),
                 open_cause=host.breaker_open,
                 open_cause_fr="; ".join(dict.fromkeys(cause.fr for cause in host.breaker_causes)),
                 comparing=self.review is not None,

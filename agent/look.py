@@ -13,6 +13,7 @@ from typing import Any
 
 from agent import __version__, stopfile
 from agent import forecast as forecasting
+from agent.case import Case
 from agent.errors import EventError, KernelError
 from agent.event import HOST, instant
 from agent.gate import Kind
@@ -71,14 +72,45 @@ def status(gateway: Gateway, policy_problems: tuple[str, ...]) -> dict[str, Any]
         "ledger": {"seq": counts.events, "writable": gateway.ledger_good},
         "paused": stop.all is not None,
         "stop": _stop(stop) if stop or stop.fault else None,
+        "breaker": _breaker(gateway),
+        "standing": [
+            {
+                "policy": one.policy,
+                "by": one.by,
+                "role": one.role,
+                "expires_at": instant(one.expires_at),
+                "current": one.policy_digest == _digest(gateway, one.policy),
+            }
+            for one in gateway.host.standing
+            if one.expires_at > gateway.now()
+        ][:MOST],
         "companies": {"known": counts.companies, "with_measure": counts.measures},
         "feeds": {name: instant(at) if at else None for name, at in gateway.world.feeds.items()},
         "measures": measures,
         "more": max(0, counts.measures - len(measures)),
         "waiting": _waiting(gateway),
-        "held": [stop.fault] if stop.fault else [],
+        "held": [*([stop.fault] if stop.fault else []), *(en for _, en in list(gateway.held.values())[:MOST])],
         "failures": [f"{what}: {why}" for what, why in sorted(gateway.failures.items())],
     }
+
+
+def _breaker(gateway: Gateway) -> dict[str, Any]:
+    """What keeps new suspensions from being ordered, and how much was suspended lately. Restores never look at it."""
+    host, load = gateway.host, gateway.world.load
+    return {
+        "open": bool(host.breaker_causes),
+        "causes": [{"kind": one.kind, "at": instant(one.at), "fr": one.fr, "en": one.en} for one in host.breaker_causes[:MOST]],
+        "released_at": instant(host.breaker_released_at) if host.breaker_released_at else None,
+        "comparing": gateway.review is not None,
+        "ordered_last_day": len(load.ordered),
+        "companies": {"suspended": load.cut_companies, "of": load.companies},
+        "prefixes": {"suspended": load.cut_prefixes, "of": load.prefixes},
+    }
+
+
+def _digest(gateway: Gateway, policy: str) -> str:
+    found = gateway.rules.inventory.policies.get(policy)
+    return found.digest if found else ""
 
 
 def _waiting(gateway: Gateway) -> list[dict[str, str]]:
@@ -107,7 +139,21 @@ def explain(gateway: Gateway, company_id: str) -> dict[str, Any]:
     policy = gateway.rules.inventory.policies.get(company.policy, NO_POLICY) if company else NO_POLICY
     told = report(judgement, company, policy, now)
     forecasting.tell((told,), forecasting.result(_ahead(gateway, (company_id,), now, now + _YEAR)))
-    return {**told, "counters": _counters(gateway, company_id)}
+    cases = [told_of | _persons(one.case, now) for told_of, one in zip(told["cases"], judgement.judged, strict=True)]
+    return {**told, "cases": cases, "counters": _counters(gateway, company_id)}
+
+
+def _persons(case: Case, now: datetime) -> dict[str, Any]:
+    """What named persons said about a case besides approving it, as far as nobody took it back."""
+    return {
+        "overrides": [
+            {"check": one.check, "by": one.by, "role": one.role, "reason": one.reason, "expires_at": instant(one.expires_at)}
+            for one in case.overrides
+            if one.expires_at > now
+        ],
+        "waived": {"stages": sorted(case.waived), "why": case.waived_why} if case.waived else None,
+        "pinned": case.pinned.digest if case.pinned else None,
+    }
 
 
 def forecast(gateway: Gateway, until: datetime, company_id: str | None) -> Generator[None, None, dict[str, Any]]:

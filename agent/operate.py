@@ -2,8 +2,8 @@
 
 Rules of this room:
 
-1. Who asks is the operating-system user the kernel names. Approving and resuming need a named operator with a role;
-   restoring needs nobody in particular: whoever may open the socket may restore.
+1. Who asks is the operating-system user the kernel names; the configuration says what roles that user has, and `approvals` who
+   may decide what. Restoring needs nobody in particular: whoever may open the socket may restore.
 2. Every act is a fact in the ledger with the person and the reason, and takes effect on the way every fact takes.
 3. A restore never waits: not for the ledger, not for a role, not for the queue.
 """
@@ -11,33 +11,24 @@ Rules of this room:
 import asyncio
 import pwd
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from agent import channel, intake, look, stopfile
+from agent import alarm, approvals, channel, intake, look, stopfile
+from agent.approvals import Person
 from agent.billing import Source
-from agent.config import Config, Operator
+from agent.case import Record
+from agent.config import Config
 from agent.decide import Act
 from agent.errors import ConfigError, EcluseError, EventError, LedgerUnwritable, Refused
-from agent.event import HOST, TYPES, Event, Origin, instant, parse_instant
-from agent.gate import Kind
-from agent.gate.persons import APPROVING_ROLES
+from agent.event import HOST, TYPES, Event, Origin, parse_instant
+from agent.gate import APPROVING_ROLES, Kind
 from agent.gateway import Gateway
+from agent.model import Policy
 from agent.reconcile import Queue, settle
 
-#: A standing approval lasts at most this long: it is dated, or it is none.
-MAX_STANDING = timedelta(days=366)
-
 Answer = tuple[int, str, str, Mapping[str, Any]]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Person:
-    """Who asks, as the kernel says: two persons are two operating-system users."""
-
-    uid: int
-    user: str
 
 
 class Daemon(Protocol):
@@ -67,11 +58,35 @@ def feeds(sources: Mapping[str, Source]) -> tuple[str, ...]:
     return tuple(sorted(name for name, source in sources.items() if "heartbeat" in source.events))
 
 
+class LedgerStore:
+    """Keeps what persons say in the ledger, by the way every fact takes (`approvals.Store`)."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+
+    def now(self) -> datetime:
+        """The enforcer's time."""
+        return self._daemon.gateway.now()
+
+    def record(self, subject: str) -> Record | None:
+        """What the ledger holds about a company or the host."""
+        return self._daemon.gateway.ledger.record(subject)
+
+    def policy(self, name: str) -> Policy | None:
+        """A policy in force."""
+        return self._daemon.gateway.rules.inventory.policies.get(name)
+
+    def keep(self, type_: str, subject: str, body: Mapping[str, Any], person: Person, at: datetime) -> None:
+        """Commit it, and have the company looked at."""
+        self._daemon.take((intake.by_operator(type_, subject, body, operator=person.user, occurred_at=at, now=at),))
+
+
 class Operators:
     """Answers the operators' socket."""
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
+        self._store = LedgerStore(daemon)
         self._asks: Mapping[str, Callable[[Person, dict[str, Any]], Answer]] = {
             "status": self._status,
             "explain": self._explain,
@@ -80,6 +95,12 @@ class Operators:
             "approve_policy": self._approve_policy,
             "revoke": self._revoke,
             "revoke_policy": self._revoke_policy,
+            "override": self._override,
+            "waive": self._waive,
+            "review": self._review,
+            "lift": self._lift,
+            "void": self._void,
+            "release": self._release,
             "suspend": self._suspend,
             "restore": self._restore,
             "pause": self._pause,
@@ -90,7 +111,8 @@ class Operators:
 
     async def answer(self, peer: channel.Peer, header: dict[str, Any], body: bytes) -> tuple[Mapping[str, Any], bytes]:
         """One question of one person."""
-        person = Person(uid=peer.uid, user=_user(peer.uid))
+        named = self._daemon.config.operator(peer.uid)
+        person = Person(user=_user(peer.uid), roles=frozenset(role.value for role in named.roles) if named else frozenset())
         ask = str(header.get("ask", ""))
         try:
             if ask == "reload":
@@ -141,51 +163,60 @@ class Operators:
 
     def _approve(self, person: Person, header: dict[str, Any]) -> Answer:
         case = _text(header, "case")
-        company_id = case.partition(":")[0]
-        body = {"case": case, "by": person.user, "reason": _text(header, "reason"), "role": self._role(person)}
-        if header.get("expires_at"):
-            body["expires_at"] = header["expires_at"]
-        _, judgement, _ = self._daemon.gateway.judge(company_id, self._daemon.gateway.now())
-        if all(one.case.id != case for one in judgement.judged):
-            raise EventError(field="case", what=f"there is no case {case!r}", mend="see `ecluse status` for the cases that wait")
-        self._say("approval.given", company_id, body, person)
-        return self._result(company_id, f"validation de {person.user} enregistrée", f"approval by {person.user} recorded")
+        expires_at = _text(header, "expires_at") if header.get("expires_at") else None
+        said = approvals.approve(self._store, person, case=case, reason=_text(header, "reason"), expires_at=expires_at)
+        return self._result(approvals.company_of(case), *said)
 
     def _approve_policy(self, person: Person, header: dict[str, Any]) -> Answer:
-        name = _text(header, "policy")
-        policy = self._daemon.gateway.rules.inventory.policies.get(name)
-        if policy is None:
-            raise EventError(field="policy", what=f"there is no policy {name!r}", mend="see `ecluse check` for the policies")
-        until = parse_instant(_text(header, "expires_at"), field="expires_at")
-        now = self._daemon.gateway.now()
-        if not now < until <= now + MAX_STANDING:
-            raise EventError(field="expires_at", what="not between now and a year from now", mend="a standing approval is dated")
-        body = {
-            "policy": name,
-            "policy_digest": policy.digest,
-            "by": person.user,
-            "reason": _text(header, "reason"),
-            "role": self._role(person),
-            "expires_at": instant(until),
-        }
-        self._say("standing_approval.given", HOST, body, person)
-        return 0, f"validation permanente de {name} par {person.user}", f"standing approval of {name} by {person.user}", {}
+        policy, until = _text(header, "policy"), _text(header, "expires_at")
+        said = approvals.approve_policy(self._store, person, policy=policy, reason=_text(header, "reason"), expires_at=until)
+        return 0, *said, {}
 
     def _revoke(self, person: Person, header: dict[str, Any]) -> Answer:
-        case = _text(header, "case")
-        self._say(
-            "approval.revoked", case.partition(":")[0], {"case": case, "by": person.user, "reason": _text(header, "reason")}, person
-        )
-        return 0, f"validations de {case} retirées", f"approvals of {case} revoked", {}
+        case, reason = _text(header, "case"), _text(header, "reason")
+        if header.get("check"):
+            said = approvals.revoke_override(self._store, person, case=case, check=_text(header, "check"), reason=reason)
+        else:
+            said = approvals.revoke(self._store, person, case=case, reason=reason)
+        return 0, *said, {}
 
     def _revoke_policy(self, person: Person, header: dict[str, Any]) -> Answer:
-        name = _text(header, "policy")
-        self._say("standing_approval.revoked", HOST, {"policy": name, "by": person.user, "reason": _text(header, "reason")}, person)
-        return 0, f"validations permanentes de {name} retirées", f"standing approvals of {name} revoked", {}
+        policy = _text(header, "policy")
+        return 0, *approvals.revoke_policy(self._store, person, policy=policy, reason=_text(header, "reason")), {}
+
+    def _override(self, person: Person, header: dict[str, Any]) -> Answer:
+        case, check, until = _text(header, "case"), _text(header, "check"), _text(header, "expires_at")
+        said = approvals.override(self._store, person, case=case, check=check, reason=_text(header, "reason"), expires_at=until)
+        return self._result(approvals.company_of(case), *said)
+
+    def _waive(self, person: Person, header: dict[str, Any]) -> Answer:
+        case, stages = _text(header, "case"), header.get("stages")
+        if not isinstance(stages, list) or not all(type(one) is int for one in stages):
+            raise EventError(field="stages", what="not a list of stages", mend="give 1, 2 or both")
+        said = approvals.waive(self._store, person, case=case, stages=stages, reason=_text(header, "reason"))
+        return self._result(approvals.company_of(case), *said)
+
+    def _review(self, person: Person, header: dict[str, Any]) -> Answer:
+        company, change = _text(header, "company"), _text(header, "change")
+        said = approvals.review(self._store, person, company=company, change=change, reason=_text(header, "reason"))
+        return self._result(company, *said)
+
+    def _lift(self, person: Person, header: dict[str, Any]) -> Answer:
+        company, decision = _text(header, "company"), _text(header, "decision")
+        document, reason = _text(header, "document"), _text(header, "reason")
+        said = approvals.lift(self._store, person, company=company, decision=decision, document=document, reason=reason)
+        return 0, *said, {}
+
+    def _release(self, person: Person, header: dict[str, Any]) -> Answer:
+        said = approvals.release(self._store, person, reason=_text(header, "reason"))
+        self._daemon.gateway.look_around()
+        alarm.look_again(self._daemon.gateway)
+        return 0, *said, {}
 
     def _suspend(self, person: Person, header: dict[str, Any]) -> Answer:
         company_id, gateway = _text(header, "company"), self._daemon.gateway
-        role, reason = self._role(person), _text(header, "reason")
+        reason = _text(header, "reason")
+        approvals.speaks_as(person, APPROVING_ROLES)
         _, judgement, _ = gateway.judge(company_id, gateway.now())
         open_cases = [one for one in judgement.judged if not one.case.closed and one.case.order is None]
         if not open_cases:
@@ -195,9 +226,7 @@ class Operators:
             checks = [check for one in open_cases for check in one.gate.blocking(Kind.STANDING, Kind.HEALTH)]
             return 3, "; ".join(f"{c.code} : {c.fr}" for c in checks), "; ".join(f"{c.code}: {c.en}" for c in checks), {}
         for one in ripe:
-            self._say(
-                "approval.given", company_id, {"case": one.case.id, "by": person.user, "reason": reason, "role": role}, person
-            )
+            approvals.approve(self._store, person, case=one.case.id, reason=reason)
         return self._result(company_id, "demande enregistrée", "request recorded", held=True)
 
     def _result(self, company_id: str, fr: str, en: str, *, held: bool = False) -> Answer:
@@ -234,6 +263,19 @@ class Operators:
         settle(gateway, company_id)
         note = ("", "") if recorded else (" (sera inscrit plus tard)", " (to be recorded later)")
         return 0, f"{company_id} : service rétabli{note[0]}", f"{company_id}: service restored{note[1]}", {}
+
+    def _void(self, person: Person, header: dict[str, Any]) -> Answer:
+        case, gateway = _text(header, "case"), self._daemon.gateway
+        cause, reason = _text(header, "cause"), _text(header, "reason")
+        note = ("", "")
+        try:
+            fr, en = approvals.void(self._store, person, case=case, cause=cause, reason=reason)
+        except LedgerUnwritable:  # it counts all the same, and nothing is suspended meanwhile
+            fr, en = f"dossier {case} annulé pour erreur", f"case {case} voided as an error"
+            note = (" (sera inscrit plus tard)", " (to be recorded later)")
+        gateway.look_around()
+        settle(gateway, approvals.company_of(case))
+        return 0, f"{fr}{note[0]}", f"{en}{note[1]}", {}
 
     def _restore_all(self, person: Person, reason: str) -> Answer:
         self._stop(person, reason, restore=True)
@@ -275,7 +317,7 @@ class Operators:
 
     def _resume(self, person: Person, header: dict[str, Any]) -> Answer:
         reason = _text(header, "reason")
-        self._role(person)
+        approvals.speaks_as(person, APPROVING_ROLES)
         gateway = self._daemon.gateway
         self._say("pause.lifted", HOST, {"by": person.user, "reason": reason}, person)
         gateway.hold_in_memory(None)
@@ -349,22 +391,11 @@ class Operators:
     # --- persons ----------------------------------------------------------------------------------------------------
 
     def _say(self, type_: str, subject: str, body: Mapping[str, Any], person: Person) -> None:
-        now = self._daemon.gateway.now()
-        self._daemon.take((intake.by_operator(type_, subject, body, operator=person.user, occurred_at=now, now=now),))
+        self._store.keep(type_, subject, body, person, self._store.now())
 
-    def _operator(self, person: Person) -> Operator:
-        found = self._daemon.config.operator(person.uid)
-        if found is None:
+    def _operator(self, person: Person) -> None:
+        if not person.roles:
             raise Refused(f"{person.user} is not an operator; name the person in ecluse.yaml under `operators`")
-        return found
-
-    def _role(self, person: Person) -> str:
-        """The role by which a person's word counts for suspending."""
-        operator = self._operator(person)
-        role = next((one.value for one in operator.roles if one.value in APPROVING_ROLES), None)
-        if role is None:
-            raise Refused(f"{person.user} has none of the roles {', '.join(sorted(APPROVING_ROLES))}")
-        return role
 
 
 def _text(header: Mapping[str, Any], name: str) -> str:

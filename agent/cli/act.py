@@ -17,10 +17,10 @@ from agent.cli.screen import Screen
 from agent.errors import EventError
 from agent.event import instant, parse_instant
 
-_YES = click.option("--yes", is_flag=True, help="Do not ask for a confirmation.")
+YES = click.option("--yes", is_flag=True, help="Do not ask for a confirmation.")
 
 
-def _reasoned(command: Command) -> Command:
+def reasoned(command: Command) -> Command:
     """Give a command a required `--reason`."""
     return click.option("--reason", required=True, metavar="TEXT", help="Why; it goes into the ledger with your name.")(command)
 
@@ -40,7 +40,8 @@ def moment(text: str) -> str:
         raise click.BadParameter(f"{text!r} is no date; write 2026-12-31 or 2026-12-31T12:00:00+01:00") from None
 
 
-def _until(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+def dated(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    """A callback for options that take a date."""
     return None if value is None else moment(value)
 
 
@@ -54,8 +55,8 @@ def _until(_ctx: click.Context, _parameter: click.Parameter, value: str | None) 
 )
 @click.argument("case", required=False)
 @click.option("--policy", metavar="POLICY", help="A standing approval: this policy may act by itself, in its present version.")
-@click.option("--until", callback=_until, metavar="DATE", help="When the approval ends; required with --policy.")
-@_reasoned
+@click.option("--until", callback=dated, metavar="DATE", help="When the approval ends; required with --policy.")
+@reasoned
 @speaks
 @asks
 def approve_(screen: Screen, where: Where, case: str | None, policy: str | None, until: str | None, reason: str) -> None:
@@ -76,18 +77,25 @@ def approve_(screen: Screen, where: Where, case: str | None, policy: str | None,
     "revoke",
     short_help="take approvals back",
     epilog=examples(
-        'ecluse revoke za:MED-ZA --reason "the customer called"', 'ecluse revoke --policy fr-b2b-auto --reason "holidays"'
+        'ecluse revoke za:MED-ZA --reason "the customer called"',
+        'ecluse revoke za:MED-ZA --check G-05 --reason "decided anew"',
+        'ecluse revoke --policy fr-b2b-auto --reason "holidays"',
     ),
 )
 @click.argument("case", required=False)
 @click.option("--policy", metavar="POLICY", help="Revoke the standing approvals of this policy.")
-@_reasoned
+@click.option("--check", metavar="CHECK", help="Revoke the overrides of this check of CASE, and leave its approvals.")
+@reasoned
 @speaks
 @asks
-def revoke_(screen: Screen, where: Where, case: str | None, policy: str | None, reason: str) -> None:
-    """Revoke the approvals of CASE, or with --policy the standing approvals of a policy."""
+def revoke_(screen: Screen, where: Where, case: str | None, policy: str | None, check: str | None, reason: str) -> None:
+    """Revoke the approvals of CASE, with --check the overrides of one check of it, or the standing approvals of a policy."""
     if (case is None) == (policy is None):
         raise click.UsageError("Give a CASE, or --policy: one of the two.")
+    if check is not None and case is None:
+        raise click.UsageError("--check is of a CASE.")
+    if check is not None:
+        respond(screen, ask(screen, where, "revoke", case=case, check=check, reason=reason))
     if case is not None:
         respond(screen, ask(screen, where, "revoke", case=case, reason=reason))
     respond(screen, ask(screen, where, "revoke_policy", policy=policy, reason=reason))
@@ -97,7 +105,7 @@ def revoke_(screen: Screen, where: Where, case: str | None, policy: str | None, 
     "suspend", short_help="suspend now, through the gate", epilog=examples('ecluse suspend za --reason "decision of 30 March"')
 )
 @click.argument("company")
-@_reasoned
+@reasoned
 @speaks
 @asks
 def suspend_(screen: Screen, where: Where, company: str, reason: str) -> None:
@@ -115,8 +123,8 @@ def suspend_(screen: Screen, where: Where, company: str, reason: str) -> None:
 )
 @click.argument("company", required=False)
 @click.option("--all", "everyone", is_flag=True, help="Restore everybody; nothing is suspended until `ecluse resume`.")
-@_YES
-@_reasoned
+@YES
+@reasoned
 @speaks
 @asks
 def restore_(screen: Screen, where: Where, company: str | None, everyone: bool, yes: bool, reason: str) -> None:
@@ -132,7 +140,7 @@ def restore_(screen: Screen, where: Where, company: str | None, everyone: bool, 
     "pause", short_help="stop new suspensions", epilog=examples('ecluse pause --reason "migration of the billing system"')
 )
 @click.option("--restore", is_flag=True, help="Restore everything that is suspended, too.")
-@_reasoned
+@reasoned
 @speaks
 @asks
 def pause_(screen: Screen, where: Where, restore: bool, reason: str) -> None:
@@ -147,7 +155,7 @@ def pause_(screen: Screen, where: Where, restore: bool, reason: str) -> None:
 @click.command(
     "resume", short_help="make suspensions possible again", epilog=examples('ecluse resume --reason "migration done and checked"')
 )
-@_reasoned
+@reasoned
 @speaks
 @asks
 def resume_(screen: Screen, where: Where, reason: str) -> None:
@@ -160,8 +168,8 @@ def resume_(screen: Screen, where: Where, reason: str) -> None:
     short_help="take our table out of the kernel",
     epilog=examples('ecluse clear --reason "moving the customers to another gateway"'),
 )
-@_YES
-@_reasoned
+@YES
+@reasoned
 @speaks
 @asks
 def clear_(screen: Screen, where: Where, yes: bool, reason: str) -> None:

@@ -40,6 +40,8 @@ def status(screen: Screen, data: Mapping[str, Any]) -> list[str]:
             ("cycle", f"{screen.moment(kernel.get('last_good_cycle'))}  {safe(kernel.get('last_sentence') or '')}".strip()),
             ("ledger", f"{safe(ledger.get('seq', '?'))} {screen.words(('faits', 'facts'))}  {writable}"),
             ("pause", _pause(screen, data)),
+            ("breaker", _breaker(screen, data)),
+            *(("standing", _standing(screen, one)) for one in data.get("standing") or ()),
             ("companies", screen.words((f"{seen} connues, {cut} suspendues", f"{seen} known, {cut} suspended"))),
             *(("feed", f"{safe(name)}  {screen.moment(at) or silent}") for name, at in part(data, "feeds").items()),
         ],
@@ -60,6 +62,22 @@ def _pause(screen: Screen, data: Mapping[str, Any]) -> str:
         said = f"{safe(general.get('by'))}, {screen.moment(general.get('at'))}: {safe(general.get('reason'))}"
         return f"{open_point(screen.words(cut if general.get('restore') else none))}  ({said})"
     return open_point(named(part(stop, "companies"))) or screen.words(("non", "no"))
+
+
+def _breaker(screen: Screen, data: Mapping[str, Any]) -> str:
+    breaker = part(data, "breaker")
+    if breaker.get("open"):
+        causes = "; ".join(f"{screen.moment(one.get('at'))} {screen.of(one)}" for one in breaker.get("causes") or ())
+        return bad(screen.words(("OUVERT, rien de nouveau n'est suspendu", "OPEN, nothing new is suspended"))) + f"  ({causes})"
+    if breaker.get("comparing"):
+        return open_point(screen.words(("politiques nouvelles en comparaison", "new policies are being compared")))
+    return ""
+
+
+def _standing(screen: Screen, one: Mapping[str, Any]) -> str:
+    until = screen.words((f"jusqu'au {screen.moment(one.get('expires_at'))}", f"until {screen.moment(one.get('expires_at'))}"))
+    former = "" if one.get("current") else bad(screen.words(("  version précédente", "  former version")))
+    return f"{safe(one.get('policy'))}  {safe(one.get('by'))} ({safe(one.get('role'))}), {until}{former}"
 
 
 def _measures(screen: Screen, data: Mapping[str, Any]) -> list[str]:
@@ -159,6 +177,8 @@ def _case(screen: Screen, case: Mapping[str, Any], zone: Any) -> list[str]:
             ("lease", screen.moment(case.get("lease_until"), zone)),
             ("holds", named(f"{one.get('kind')} ({one.get('hold')})" for one in case.get("holds") or ())),
             ("approvals", named(f"{one.get('by')} ({one.get('role')})" for one in case.get("approvals") or ())),
+            ("overrides", "; ".join(_override(screen, one, zone) for one in case.get("overrides") or ())),
+            ("waived", safe(part(case, "waived").get("why") or "")),
             ("missing", open_point(named(case.get("missing"))) if case.get("missing") else ""),
             ("ahead", ahead(screen, part(case, "ahead"), zone)),
             ("way_back", good(screen.of(part(case, "way_back"))) if case.get("way_back") else ""),
@@ -189,6 +209,11 @@ def ahead(screen: Screen, data: Mapping[str, Any], zone: Any) -> str:
     if ready:
         return screen.words((f"prêt le {ready}, puis il faut : {missing}", f"ready {ready}, then needs: {missing}"))
     return screen.words((f"il faut : {missing}", f"needs: {missing}"))
+
+
+def _override(screen: Screen, one: Mapping[str, Any], zone: Any) -> str:
+    until = screen.moment(one.get("expires_at"), zone)
+    return f"{safe(one.get('check'))} {safe(one.get('by'))} ({safe(one.get('role'))}), {until}: {safe(one.get('reason'))}"
 
 
 def part(data: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -239,6 +239,8 @@ def _values(event: Event, screen: Screen) -> dict[str, str]:
             body.update(value)
     if body.get(f"reason_{screen.language}") and event.type == "measure.restored":
         body["cause"] = body[f"reason_{screen.language}"]
+    if body.get(f"cause_{screen.language}"):
+        body["cause"] = body[f"cause_{screen.language}"]
     return {name: _text(name, value, screen) for name, value in body.items()}
 
 

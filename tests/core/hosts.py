@@ -15,11 +15,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from agent import audit, intake
+from agent import alarm, audit, intake
 from agent.billing import Source
 from agent.errors import KernelError
 from agent.event import HOST, Event, instant, parse_body
-from agent.gateway import Gateway, InForceRules
+from agent.gateway import Gateway, InForceRules, Review
 from agent.kernel.memory import MemoryKernel
 from agent.ledger.sqlite import Ledger
 from agent.metrics import EnforcerMetrics
@@ -164,6 +164,13 @@ class Host:
         assert isinstance(ledger, MortalLedger)
         return ledger
 
+    def reload(self, inventory: Inventory) -> None:
+        """Other policies, services or customers, as the enforcer takes them."""
+        former, self.inventory = self.inventory, inventory
+        self.gateway.rules = InForceRules.compile(inventory, self.clock.now)
+        self.gateway.review = Review(before=former)
+        self.gateway.look_around()
+
     def start(self) -> audit.Audited:
         """What the enforcer does first."""
         self.gateway.look_around()
@@ -196,7 +203,7 @@ class Host:
             source="billing",
             body=parse_body(type_, body),
         )
-        self.ledger.append([event])
+        self.ledger.append([event, *alarm.alarms(self.gateway, [event])])
         self.queue.wake(company)
         return event
 

@@ -542,6 +542,19 @@ ASKED: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (("resume", "--reason", "r"), {"ask": "resume", "reason": "r"}),
     (("clear", "--reason", "r"), {"ask": "clear", "reason": "r"}),
     (("reload",), {"ask": "reload"}),
+    (("revoke", CASE, "--check", "G-05", "--reason", "r"), {"ask": "revoke", "case": CASE, "check": "G-05", "reason": "r"}),
+    (
+        ("override", CASE, "G-05", "--until", "2026-12-31T00:00:00Z", "--reason", "r"),
+        {"ask": "override", "case": CASE, "check": "G-05", "expires_at": "2026-12-31T00:00:00.000000Z", "reason": "r"},
+    ),
+    (("waive", CASE, "1", "2", "--reason", "r"), {"ask": "waive", "case": CASE, "stages": [1, 2], "reason": "r"}),
+    (("review", "za", "CHG-1", "--reason", "r"), {"ask": "review", "company": "za", "change": "CHG-1", "reason": "r"}),
+    (
+        ("lift", "za", "TC-1", "--document", "d", "--reason", "r"),
+        {"ask": "lift", "company": "za", "decision": "TC-1", "document": "d", "reason": "r"},
+    ),
+    (("void", CASE, "--cause", "c", "--reason", "r"), {"ask": "void", "case": CASE, "cause": "c", "reason": "r"}),
+    (("release", "--reason", "r"), {"ask": "release", "reason": "r"}),
 ]
 
 
@@ -651,6 +664,13 @@ def test_a_plan_is_shown_like_a_diff(enforcer: Enforcer) -> None:
         ("approve", "--policy", "p", "--reason", "r"),
         ("approve", "--policy", "p", "--until", "soon", "--reason", "r"),
         ("revoke", "--reason", "r"),
+        ("revoke", "--policy", "p", "--check", "G-05", "--reason", "r"),
+        ("override", CASE, "G-05", "--reason", "r"),
+        ("waive", CASE, "--reason", "r"),
+        ("waive", CASE, "3", "--reason", "r"),
+        ("void", CASE, "--reason", "r"),
+        ("lift", "za", "TC-1", "--reason", "r"),
+        ("release",),
         ("restore", "--reason", "r"),
         ("restore", "za", "--all", "--reason", "r"),
         ("explain",),
@@ -663,7 +683,11 @@ def test_what_is_not_whole_is_bad_input_and_asks_nobody(enforcer: Enforcer, argu
     assert enforcer.asked == []
 
 
-@pytest.mark.parametrize("arguments", [("restore", "za"), ("restore", "--all"), ("clear",), ("pause", "--restore")], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments",
+    [("restore", "za"), ("restore", "--all"), ("clear",), ("pause", "--restore"), ("void", CASE, "--cause", "c")],
+    ids=" ".join,
+)
 def test_who_restores_is_told_the_way_without_the_enforcer(folder: Path, arguments: tuple[str, ...]) -> None:
     said = ecluse(*arguments, "--reason", "r", "--socket", str(folder / "none.sock"))
     assert said.exit_code == 1

@@ -187,6 +187,14 @@ ROOMS: Mapping[str, Room] = {
             "stopfile": "obeyed before anything else",
         },
     ),
+    "approvals": Room(
+        floor=3,
+        pure=True,
+        may={
+            "case": "a word is about a case, or about what was said of a company",
+            "gate": "who may override which check",
+        },
+    ),
     "alarm": Room(
         floor=3,
         may={
@@ -272,6 +280,7 @@ ROOMS: Mapping[str, Room] = {
         floor=3,
         may={
             "forecast": "what time alone will do",
+            "case": "what persons said about a case",
             "gateway": "the value it looks at",
             "gate": "which checks pass and fail",
             "judge": "how a company was judged",
