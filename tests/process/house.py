@@ -133,7 +133,7 @@ def customers(companies: Iterable[Firm]) -> str:
 
 
 def policies(**values: object) -> str:
-    """Two policies, `auto` and `approve`, with these values in both. Limits are as wide as any file may write them."""
+    """Two policies, `auto` and `approve`, with these values in both (None: left out). Limits are as wide as a file may write them."""
     common = {
         "profile": "fr-b2b",
         "enforcement_point": "provider",
@@ -152,7 +152,9 @@ def policies(**values: object) -> str:
     } | values
     text = "policies:\n"
     for mode in ("auto", "approve"):
-        text += f"  {mode}:\n    mode: {mode}\n" + "".join(f"    {name}: {value}\n" for name, value in common.items())
+        text += f"  {mode}:\n    mode: {mode}\n" + "".join(
+            f"    {name}: {value}\n" for name, value in common.items() if value is not None
+        )
     return text
 
 
@@ -468,12 +470,11 @@ def history(company: str, services: Sequence[str] = ANNEX) -> Iterator[str]:
         ("notice.dispatched", "2026-03-09", notice),
         ("notice.delivered", "2026-03-11", {"notice": f"N-{company}", "proof": f"LR-{company}"}),
         ("warning.sent", "2026-03-27", {"warning": f"W-{company}", "notice": f"N-{company}", "channel": "email"}),
-        ("preflight.done", "2026-03-29", {"result": "green", "baseline_hours": 48, "local_matches": 0}),
+        ("preflight.done", "2026-03-30T06:00:00Z", {"result": "green", "baseline_hours": 48, "local_matches": 0}),
     ]  # fmt: skip
-    for number, (type_, day, data) in enumerate(said):
-        yield json.dumps(
-            {"id": f"{company}-{number}", "type": type_, "customer": company, "occurred_at": f"{day}T09:00:00Z", "data": data}
-        )
+    for number, (type_, at, data) in enumerate(said):
+        when = at if "T" in at else f"{at}T09:00:00Z"
+        yield json.dumps({"id": f"{company}-{number}", "type": type_, "customer": company, "occurred_at": when, "data": data})
 
 
 def until(true: Callable[[], object], seconds: float, *, what: str, pause: float = 0.01) -> float:
