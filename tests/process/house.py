@@ -133,7 +133,7 @@ def customers(companies: Iterable[Firm]) -> str:
 
 
 def policies(**values: object) -> str:
-    """Two policies, `auto` and `approve`, with these values in both (None: left out). Limits are as wide as a file may set them."""
+    """Two policies, `auto` and `approve`, with these values in both (None: left out). Limits are as wide as a file may write them."""
     common = {
         "profile": "fr-b2b",
         "enforcement_point": "provider",

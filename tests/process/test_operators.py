@@ -13,8 +13,9 @@ from tests.process.house import MONDAY, House, firms, policies, refused, until
 pytestmark = pytest.mark.kernel
 
 #: Accounts that every Debian has; they are never logged in to.
-CLAIRE, KARIM, STRANGER = 1, 2, 65534
-NAMED = f"[{{name: Claire, user: {CLAIRE}, roles: [approver]}}, {{name: Karim, user: {KARIM}, roles: [credit_officer]}}]"
+CLAIRE, KARIM, LEA, LOUIS, STRANGER = 1, 2, 3, 6, 65534
+ROLES = {CLAIRE: ("Claire", "approver"), KARIM: ("Karim", "credit_officer"), LEA: ("Lea", "legal"), LOUIS: ("Louis", "legal")}
+NAMED = "[" + ", ".join(f"{{name: {name}, user: {uid}, roles: [{role}]}}" for uid, (name, role) in ROLES.items()) + "]"
 
 
 @pytest.fixture
@@ -79,6 +80,90 @@ def test_a_word_that_is_taken_back_does_not_count(approving):
     told = approving.ask_as(KARIM, "approve", case="c000:N-c000", reason="checked")
     assert "1 approvals of 2" in told["message"]["en"]
     assert approving.cut() == set()
+
+
+def test_an_override_of_two_persons_lets_a_check_pass_is_shown_and_can_be_taken_back(approving):
+    case, until_ = "c000:N-c000", instant(approving.now() + timedelta(days=5))
+    approving.ask_as(CLAIRE, "record", type="scope.changed", company="c000", body={"change": "CHG"})
+    for person in (CLAIRE, KARIM):
+        assert "G-25" in approving.ask_as(person, "approve", case=case, reason="checked")["message"]["en"]
+    asked = {"case": case, "check": "G-25", "reason": "price list of 2 March", "expires_at": until_}
+    assert refused(approving.ask_as(KARIM, "override", **asked))
+    assert refused(approving.ask_as(STRANGER, "override", **asked))
+    assert refused(approving.ask_as(CLAIRE, "override", **{**asked, "check": "G-12"}))
+    told = approving.ask_as(CLAIRE, "override", **asked)
+    assert "suspended" in told["message"]["en"], told
+    assert approving.cut() == {"c000"}
+    (shown,) = approving.ask_as(STRANGER, "explain", company="c000")["data"]["cases"]
+    assert [(one["check"], one["by"], one["role"]) for one in shown["overrides"]] == [("G-25", "daemon", "approver")]
+    assert shown["checks"][24]["reason"]["en"].startswith("lifted by daemon (price list of 2 March)")
+    assert approving.ask_as(STRANGER, "revoke", case=case, check="G-25", reason="the customer objects")["exit"] == 0
+    assert approving.ask_as(STRANGER, "explain", company="c000")["data"]["cases"][0]["overrides"] == []
+    assert approving.cut() == {"c000"}  # asked at the moment of applying only
+
+
+def test_a_change_of_scope_holds_a_case_until_a_person_looked_at_it(approving):
+    approving.ask_as(CLAIRE, "record", type="scope.changed", company="c000", body={"change": "CHG"})
+    for person in (CLAIRE, KARIM):
+        approving.ask_as(person, "approve", case="c000:N-c000", reason="checked")
+    assert approving.cut() == set()
+    assert approving.ask_as(CLAIRE, "review", company="c000", change="CHG-other", reason="seen")["exit"] == 2
+    assert refused(approving.ask_as(STRANGER, "review", company="c000", change="CHG", reason="seen"))
+    assert "suspended" in approving.ask_as(KARIM, "review", company="c000", change="CHG", reason="seen")["message"]["en"]
+    assert approving.cut() == {"c000"}
+
+
+def test_a_court_order_restores_and_only_two_of_the_legal_role_end_it(approving):
+    for person in (CLAIRE, KARIM):
+        approving.ask_as(person, "approve", case="c000:N-c000", reason="checked")
+    assert approving.cut() == {"c000"}
+    recorded = approving.ask_as(
+        CLAIRE, "record", type="court.order", company="c000", body={"decision": "TC-1", "effect": "restore"}
+    )
+    assert recorded["exit"] == 0, recorded
+    until(lambda: approving.cut() == set(), 2, what="the court's word is done")
+    said = {"company": "c000", "decision": "TC-1", "document": "CA 26/01234", "reason": "reversed on appeal"}
+    assert refused(approving.ask_as(CLAIRE, "lift", **said))
+    assert "second person" in approving.ask_as(LEA, "lift", **said)["message"]["en"]
+    assert "second person" in approving.ask_as(LEA, "lift", **said)["message"]["en"]
+    assert approving.ask_as(LOUIS, "lift", **said)["message"]["en"] == "decision TC-1 lifted"
+    assert approving.cut() == set()  # the case ended with the order: it takes a new notice
+
+
+def test_gentler_stages_are_waived_for_one_case_by_who_may_decide(make_house):
+    house = make_house(firms(2), policy=policies(waive_gentler_stages=None), operators=NAMED)
+    house.start("enforce")
+    house.start("serve")
+    (house.run / "operator.sock").chmod(0o666)
+    house.heartbeat()
+    until_ = instant(house.now() + timedelta(days=60))
+    assert house.ask_as(CLAIRE, "approve_policy", policy="auto", reason="r", expires_at=until_)["exit"] == 0
+    for company in ("c000", "c001"):
+        _remember_as(house, CLAIRE, company)
+    assert refused(house.ask_as(KARIM, "waive", case="c000:N-c000", stages=[2], reason="no hours to restrict"))
+    assert house.ask_as(CLAIRE, "waive", case="c000:N-c000", stages=[3], reason="x")["exit"] == 2
+    told = house.ask_as(CLAIRE, "waive", case="c000:N-c000", stages=[2], reason="no hours to restrict")
+    assert "suspended" in told["message"]["en"], told
+    assert house.cut() == {"c000"}
+    assert house.ask("explain", company="c000")["data"]["cases"][0]["waived"]["stages"] == [2]
+
+
+def test_only_who_may_decide_releases_the_breaker_and_standing_words_are_shown(approving):
+    approving.post("heartbeat", "", {"open_invoices": 340})
+    approving.post("heartbeat", "", {"open_invoices": 1})
+    until(lambda: approving.status()["breaker"]["open"], 3, what="it is open")
+    for person in (CLAIRE, KARIM):
+        assert "breaker open" in approving.ask_as(person, "approve", case="c000:N-c000", reason="checked")["message"]["en"]
+    assert refused(approving.ask_as(STRANGER, "release", reason="x"))
+    assert refused(approving.ask_as(KARIM, "release", reason="x"))
+    assert approving.ask_as(LEA, "release", reason="the source was split in two")["exit"] == 0
+    until(lambda: approving.cut() == {"c000"}, 3, what="c000 is suspended")
+    until_ = instant(approving.now() + timedelta(days=5))
+    approving.ask_as(CLAIRE, "approve_policy", policy="auto", reason="r", expires_at=until_)
+    (shown,) = approving.status()["standing"]
+    assert (shown["policy"], shown["by"], shown["role"], shown["current"]) == ("auto", "daemon", "approver", True)
+    assert approving.ask_as(STRANGER, "revoke_policy", policy="auto", reason="no")["exit"] == 0
+    until(lambda: approving.status()["standing"] == [], 3, what="it is taken back")
 
 
 def test_a_pause_stops_new_suspensions_and_leaves_those_in_force(house):
@@ -205,5 +290,5 @@ def _some_cycles(house: House) -> None:
 def test_the_tests_accounts_exist():
     import pwd
 
-    assert [pwd.getpwuid(uid).pw_name for uid in (CLAIRE, KARIM, STRANGER)] == ["daemon", "bin", "nobody"]
+    assert [pwd.getpwuid(uid).pw_name for uid in (CLAIRE, KARIM, LEA, LOUIS, STRANGER)] == ["daemon", "bin", "sys", "man", "nobody"]
     assert os.geteuid() == 0
