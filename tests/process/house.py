@@ -133,7 +133,7 @@ def customers(companies: Iterable[Firm]) -> str:
 
 
 def policies(**values: object) -> str:
-    """Two policies, `auto` and `approve`, with these values in both (None: left out). Limits are as wide as a file may write them."""
+    """Two policies, `auto` and `approve`, with these values in both (None: left out). Limits are as wide as a file may have."""
     common = {
         "profile": "fr-b2b",
         "enforcement_point": "provider",
