@@ -43,8 +43,8 @@ test: lint $(VENV)/dev ## everything: lint, core, contracts, packets, faults, pr
 	@$(BIN)/pytest --ignore=tests/core
 
 .PHONY: check
-check: lint $(VENV)/dev ## lint and core tests; no root, under 30 seconds
-	@$(BIN)/pytest -q -n auto tests/core
+check: lint $(VENV)/dev ## lint and core tests, with fewer examples than `make test`; no root
+	@ECLUSE_EXAMPLES=0.25 $(BIN)/pytest -q -n auto tests/core
 
 .PHONY: lint
 lint: $(VENV)/dev ## ruff and mypy
