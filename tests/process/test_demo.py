@@ -136,7 +136,7 @@ def test_two_at_once_show_the_whole_story_and_leave_nothing_behind() -> None:
     assert re.search(r"ok  za: from the payment's webhook to the first connection through \d+", english.text)
     assert re.search(r"ok  zb: from the payment's webhook to the first connection through \d+", english.text)
     assert "Zéphyr Assistance: suspended reporting, shared-documents, vpn" in english.text
-    assert english.text.count("(the demonstration's clock)") == french.text.count("(horloge de la démonstration)") == 9
+    assert english.text.count("(the demonstration's clock)") == french.text.count("(horloge de la démonstration)") == 10
     assert english.lines[-1].startswith("Everything is as expected:")
     assert french.lines[-1].startswith("Tout est comme attendu :")
     assert max(map(len, [*english.lines, *french.lines])) <= 100
