@@ -276,13 +276,18 @@ class Shape:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Measure:
-    """What is wanted in the kernel for one case: these services refused to this company until `until`."""
+class Terms:
+    """How one measure takes effect at the gateway.
 
-    company: str
-    case: str
-    order: str
-    services: tuple[str, ...]
+    `stage`: 1 notice only (nothing is refused), 2 restricted, 3 annex services suspended, 4 extended remote services suspended
+    (everything but local and protected traffic). `kbit`: the bandwidth cap of stage 2 in kbit/s, for each attachment and each
+    direction; 0: the services are refused, and who orders it keeps the hours. `drain_ms`: so long connections that are open
+    already may go on; 0: they end with their next packet.
+    """
+
+    stage: Literal[1, 2, 3, 4] = 3
+    kbit: int = 0
+    drain_ms: int = 0
 
 
 #: Service, member set and key of an element that a company could have in the kernel on any day.
