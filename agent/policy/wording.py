@@ -75,7 +75,9 @@ Elle vise la seule société débitrice, jamais les autres sociétés de son gro
 
 # Services concernés
 
-Seuls les services annexes que la mise en demeure annonce peuvent être suspendus (palier {stage}). {confined}
+La mesure ne vise que des services que la mise en demeure annonce ; elle peut être {measures}. {confined}{steps}
+
+{connections}
 
 Restent toujours en service : les applications locales et ce dont elles dépendent (noms, heure, annuaire, licences), les
 communications d'urgence et la sécurité des personnes, l'espace client et le paiement, la sauvegarde et la restitution des
@@ -90,7 +92,7 @@ l'exécution est justifiée. Leur principal impayé atteint {min_debt}{months}. 
 
 Une facture contestée avec un motif ne compte plus. Tant qu'une contestation ne dit ni facture ni motif, rien n'est suspendu.
 
-La suspension n'est proportionnée que si la plus ancienne facture est échue depuis {stage3_min_days} au moins{stage3}.
+{proportion}
 
 Une dette née avant l'ouverture d'une procédure collective ne compte plus (C. com. L622-13).
 
@@ -167,7 +169,7 @@ désignée ait vérifié. Les rétablissements n'attendent jamais.
 # Durée
 
 Une suspension dure {max_suspension_days} au plus ; elle prend fin d'elle-même, et une personne revoit le dossier. Sans
-renouvellement par le système qui la vérifie, elle prend fin en {lease_minutes}.
+renouvellement par le système qui la vérifie, elle prend fin en {lease_minutes}.{lowered}
 
 # Rétablissement
 
@@ -189,7 +191,9 @@ It is directed at the debtor company alone, never at other companies of its grou
 
 # Services concerned
 
-Only annex services that the formal notice announces may be suspended (stage {stage}). {confined}
+The measure hits only services that the formal notice announces; it may be {measures}. {confined}{steps}
+
+{connections}
 
 The following always stay on: local applications and what they depend on (names, time, directory, licences), emergency
 communications and the safety of persons, the customer portal and payment, backup and retrieval of data.
@@ -204,7 +208,7 @@ unpaid principal reaches {min_debt}{months}. Penalties and fees do not count.
 An invoice that is contested with a motive does not count any more. While a dispute names neither invoice nor motive, nothing
 is suspended.
 
-Suspension is proportionate only if the oldest invoice is at least {stage3_min_days} overdue{stage3}.
+{proportion}
 
 A debt that arose before insolvency proceedings were opened does not count any more (C. com. L622-13).
 
@@ -280,7 +284,7 @@ Restoring never waits.
 # Duration
 
 A suspension lasts {max_suspension_days} at most; it ends by itself, and a person looks at the case again. Unless the system
-that checks it renews it, it ends within {lease_minutes}.
+that checks it renews it, it ends within {lease_minutes}.{lowered}
 
 # Restoring service
 

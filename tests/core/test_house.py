@@ -47,7 +47,14 @@ ROOMS: Mapping[str, Room] = {
     "vocabulary": Room(floor=0, may={"fields": "the kinds of field its types are made of"}),
     "rules": Room(floor=0, may={"model": "kernel nouns are keyed by services and address families"}),
     # --- floor 1: the core, pure ---
-    "policy": Room(floor=1, may={"ruleset": "an inventory tells what a measure could name in the kernel"}),
+    "policy": Room(
+        floor=1,
+        may={
+            "ruleset": "an inventory tells what a measure could name in the kernel",
+            "stages": "a policy's text names its stages in order",
+        },
+    ),
+    "stages": Room(floor=1),
     "billing": Room(floor=1),
     "calendar": Room(floor=1),
     "record": Room(floor=1),
