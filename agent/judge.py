@@ -3,22 +3,27 @@
 The one way in which the daemon, `explain` and `simulate` come to a decision, so that they can not differ.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+from agent.calendar import in_effect
 from agent.case import ANNOUNCED, Case, Record, cases
 from agent.debt import Debt, debt
-from agent.decide import Act, Decision, decide
+from agent.decide import IN_FORCE, Act, Decision, Gentler, Measure, decide
 from agent.event import instant
-from agent.gate import Gate, World
+from agent.gate import Gate, Kind, World, stage_of
 from agent.grace import grace
 from agent.model import Company, Mode, Policy, Service
-from agent.pinned import evaluate_both, pin
+from agent.pinned import effect_both, evaluate_both, pin
+from agent.stages import Stage, below, targets
 
 #: Stands in for the policy of a company that the inventory does not know: it can only restore.
 NO_POLICY = Policy(id="", profile="fr-b2b", mode=Mode.OBSERVE)
+
+#: The check that a measure does not last too long.
+_DURATION = "G-27"
 
 #: Where a company without a site is taken to be.
 _HOME = ("Europe/Paris",)
@@ -62,8 +67,8 @@ class Judgement:
     notes: tuple[Note, ...] = ()
 
     def in_force(self) -> tuple[Judged, ...]:
-        """The cases whose measure is wanted in the kernel."""
-        return tuple(one for one in self.judged if one.decision.act in (Act.SUSPEND, Act.KEEP))
+        """The cases whose measure is in force, whether it is in effect just now or not."""
+        return tuple(one for one in self.judged if one.decision.act in IN_FORCE)
 
 
 def judge(
@@ -99,9 +104,22 @@ def judge(
     times: list[datetime | None] = []
     for case in cases(company_id, record):
         mine = debt(record, since=case.notice.first_at) if "payment.reversed" in record else owed
-        gate = evaluate_both(
-            case=case, debt=mine, company=company, services=services, policy=rules, world=_world(case, world), now=now
-        )
+        stage = stage_of(case, rules)
+
+        def gate_at(stage: Stage, case: Case = case, mine: Debt = mine) -> Gate:
+            return evaluate_both(
+                case=case,
+                debt=mine,
+                company=company,
+                services=services,
+                policy=rules,
+                world=_world(case, world),
+                now=now,
+                stage=stage,
+            )
+
+        gate = gate_at(stage)
+        gentler = _gentler(case, rules, gate, gate_at, services, now)
         wait = grace(case, rules, zones, now)
         decision = decide(
             case=case,
@@ -113,12 +131,50 @@ def judge(
             lease_until=leases.get(case.id),
             grace_until=wait.until,
             now=now,
+            measure=_measure(case, rules, stage, services, now),
+            gentler=gentler,
         )
+        if gentler is not None and decision.act is Act.LOWER:
+            gate = gentler.gate
         judged.append(Judged(case=case, debt=mine, policy=rules, gate=gate, decision=decision))
         times += [decision.next_at, None if case.closed and case.order is None else wait.next_at]
+        if decision.act in (Act.KEEP, Act.LOWER) and decision.measure is not None and decision.measure.effect.hours:
+            times.append(in_effect(now, hours=decision.measure.effect.hours, timezones=zones).until)
         notes += _notes(case, decision, company, policy, services, wait.until)
     next_at = min((at for at in times if at is not None), default=None)
     return Judgement(company=company_id, debt=owed, judged=tuple(judged), next_at=next_at, notes=tuple(notes))
+
+
+def _measure(case: Case, policy: Policy, stage: Stage, services: Mapping[str, Service], now: datetime) -> Measure:
+    """What an order at a stage would do."""
+    return Measure(
+        services=targets(case.notice.services, stage, services, case.notice.stage),
+        effect=effect_both(case, policy, stage),
+        expires_at=now + timedelta(days=policy.max_suspension_days),
+    )
+
+
+def _gentler(
+    case: Case,
+    policy: Policy,
+    gate: Gate,
+    gate_at: Callable[[Stage], Gate],
+    services: Mapping[str, Service],
+    now: datetime,
+) -> Gentler | None:
+    """The strongest measure below the one in force that is lawful, where that one is not any more."""
+    order, failed = case.order, gate.blocking(Kind.STANDING)
+    if order is None or order.applied_at is None or case.closed or not failed:
+        return None
+    for stage in below(policy, case.notice.stage, order.effect.terms.stage):
+        found = gate_at(stage)
+        if not found.blocking(Kind.STANDING):
+            measure = _measure(case, policy, stage, services, now)
+            renewed = any(check.code == _DURATION for check in failed)
+            left = tuple(name for name in measure.services if name in order.services)
+            ends = next(check.until for check in found.checks if check.code == _DURATION) if renewed else order.expires_at
+            return Gentler(measure=replace(measure, services=left, expires_at=ends or now, renewed=renewed), gate=found)
+    return None
 
 
 def _world(case: Case, world: World) -> World:
