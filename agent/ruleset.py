@@ -39,6 +39,7 @@ from agent.model import (
     Shape,
     StandingKey,
     Subscription,
+    Terms,
 )
 from agent.rules import (
     Chain,
@@ -73,6 +74,7 @@ INTERFACE_BYTES = 16
 _FAMILIES: tuple[Family, ...] = (4, 6)
 _PLAIN = re.compile(r"[a-z][a-z0-9-]{0,23}")
 _DAY_MS = 86_400_000
+_PLAIN_TERMS = Terms()
 
 
 # --- names ------------------------------------------------------------------------------------------------------------
@@ -391,6 +393,7 @@ def members(
     today: date,
     *,
     day_ends_ms: int | None = None,
+    terms: Terms = _PLAIN_TERMS,
     links: Links = ANY_LINKS,
 ) -> tuple[Element, ...]:
     """The elements that one measure wants for one company: sorted, each once, both families.
@@ -403,8 +406,11 @@ def members(
         catalogue: every service by id.
         today: an attachment counts from its `valid_from` to its `valid_to`, both days included.
         day_ends_ms: milliseconds until `today` ends, by the same calendar; with it, no element outlives its attachment.
+        terms: how the measure takes effect; nothing is wanted of one that only gives notice (stage 1).
         links: the links that are there; nothing is wanted behind one that is not.
     """
+    if terms.stage == 1:
+        return ()
     wanted: dict[Key, Element] = {}
     for service_id in services:
         service, subscription = catalogue.get(service_id), company.subscription(service_id)

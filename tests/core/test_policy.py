@@ -558,7 +558,10 @@ def one_packet_matches_both(one: Placed, other: Placed) -> bool:
     return (
         one.family == other.family
         and max(one.first, other.first) <= min(-one.last_negated, -other.last_negated)
-        and (one.interface == other.interface or ("" in (one.interface, other.interface) and not (one.whole_link or other.whole_link)))
+        and (
+            one.interface == other.interface
+            or ("" in (one.interface, other.interface) and not (one.whole_link or other.whole_link))
+        )
         and max(one.start, other.start) <= min(one.end, other.end)
     )
 
