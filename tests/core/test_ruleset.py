@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.model import L4, Attachment, Company, Selector, Service, ServiceClass, Shape, Site, Subscription
+from agent.model import L4, Attachment, Company, Selector, Service, ServiceClass, Shape, Site, Subscription, Terms
 from agent.proof import prove, prove_members
 from agent.rules import LookupService, MemberSet
 from agent.ruleset import candidates, chain_name, key_bytes, members, read_key, set_name, standing_keys, stem, structure
@@ -347,3 +347,8 @@ def test_of_two_attachments_of_one_place_the_lease_that_ends_first_counts():
     twice = company(attachments=(replace(BOTH[0], valid_to=TODAY), BOTH[0], replace(BOTH[0], valid_to=TODAY + timedelta(days=1))))
     wanted = members(twice, ("ged",), "case-1", 10**9, {"ged": GED}, TODAY, day_ends_ms=1000)
     assert [element.timeout_ms for element in wanted] == [1000]
+
+
+def test_a_measure_that_only_gives_notice_wants_nothing_in_the_kernel():
+    assert members(company(), ("ged",), "case-1", 60_000, {"ged": GED}, TODAY, terms=Terms(stage=1)) == ()
+    assert members(company(), ("ged",), "case-1", 60_000, {"ged": GED}, TODAY, terms=Terms(stage=3)) != ()
