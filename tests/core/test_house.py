@@ -229,6 +229,14 @@ ROOMS: Mapping[str, Room] = {
             "ledger": "what was done is a fact",
         },
     ),
+    "emergency": Room(
+        floor=3,
+        may={
+            "kernel": "takes out what is there, whoever put it in",
+            "stopfile": "keeps it so",
+            "gateway": "what was stopped without the enforcer is recorded by it",
+        },
+    ),
     "history": Room(floor=3, pure=True),
     "walk": Room(
         floor=3,
