@@ -18,6 +18,7 @@ from itertools import chain, groupby
 from agent.errors import EcluseError, ProofFailed
 from agent.event import HOST, instant
 from agent.gateway import Gateway, agent_event, log
+from agent.leases import Lease
 from agent.ledger import InForce
 from agent.model import Inventory, StandingKey
 from agent.plan import SLACK_MS
@@ -231,10 +232,19 @@ def _elements(
         return ()
     now = gateway.now()
     try:
-        if keys:
+        if keys and all(one.plain for one in held):
             return gateway.standing(held, keys, now.timestamp())
         company = gateway.rules.inventory.company(company_id)
-        leases = [(one.case, one.services, datetime.fromtimestamp(one.lease_until, UTC)) for one in held]
+        leases = [
+            Lease(
+                case=one.case,
+                services=one.services,
+                until=datetime.fromtimestamp(one.lease_until, UTC),
+                effect=one.effect,
+                since=None if one.since is None else datetime.fromtimestamp(one.since, UTC),
+            )
+            for one in held
+        ]
         elements = gateway.wanted(company, leases, now)
         if company is not None:
             prove_members(elements, company, {name for one in held for name in one.services}, gateway.rules.proven)

@@ -18,7 +18,7 @@ from typing import Any
 from agent.event import parse_instant
 from agent.holds import Hold, Insolvency, holds, overtaken, proceedings
 from agent.host import ClockState, HostFacts, host_facts
-from agent.model import Effect, Mode
+from agent.model import PLAIN, Effect, Mode
 from agent.notices import LastWarning, Notice, Reminder, notices, reminders, warnings
 from agent.persons import Approval, Override, StandingApproval, approvals, overrides, waived
 from agent.record import EMPTY_RECORD, Record, Statement, favourable, fold, keys, latest, standing, statements
@@ -64,8 +64,8 @@ ANNOUNCED = "announced"
 class Order:
     """A decision to suspend that has not been ended. `applied_at` is None until it was read back in the kernel.
 
-    `services`, `effect` and `expires_at` are those of the gentlest measure it was stepped down to. `renewed_at`: when it was stepped
-    down because its time was over, which gave the gentler measure a time of its own.
+    `services`, `effect` and `expires_at` are those of the gentlest measure it was stepped down to. `renewed_at`: when it was
+    stepped down because its time was over, which gave the gentler measure a time of its own.
     """
 
     id: str
@@ -77,7 +77,7 @@ class Order:
     mode: Mode
     applied_at: datetime | None
     fact: str
-    effect: Effect = Effect()
+    effect: Effect = PLAIN
     renewed_at: datetime | None = None
 
 

@@ -71,8 +71,9 @@ class Decision:
     """What to do about one case, why, and when to look again without a new fact (None: never).
 
     `cause` is a check's code or a word, `fr` and `en` say it to people. `lease_until` is how long the measure may stay in the
-    kernel without another look, and `measure` what it does; only with SUSPEND, KEEP and LOWER. `final`: the case is closed by this restore, and `reason` says why in
-    the words of the trade (`closing.REASONS`); of a restore that is not final it is the cause.
+    kernel without another look, and `measure` what it does; only with SUSPEND, KEEP and LOWER. `final`: the case is closed by
+    this restore, and `reason` says why in the words of the trade (`closing.REASONS`); of a restore that is not final it is the
+    cause.
     """
 
     case: str
@@ -87,7 +88,7 @@ class Decision:
     measure: Measure | None = None
 
 
-def decide(
+def decide(  # noqa: PLR0913 - what is decided on, each by its name
     *,
     case: Case,
     debt: Debt,
@@ -154,7 +155,7 @@ def decide(
     )
 
 
-def _running(
+def _running(  # noqa: PLR0913 - the same, for a case with an order
     case: Case,
     order: Order,
     gate: Gate,
@@ -172,7 +173,7 @@ def _running(
         lease_until = order.applied_at + lease
     if lease_until is not None:  # whatever the clock did, nothing stays longer than one lease without another look
         lease_until = min(lease_until, now + lease)
-    measure = Measure(services=order.services, effect=order.effect, expires_at=order.expires_at)
+    measure = running(order)
     lowered: Decision | None = None
     if gentler is not None and not case.closed and gate.blocking(Kind.STANDING):
         lowered, gate, measure = _lowered(gate, gentler), gentler.gate, gentler.measure
@@ -187,17 +188,18 @@ def _running(
     if lease_until is not None and gate.blocking(Kind.HEALTH):
         # The measure stays as long as its lease, which is not renewed: if the fault lasts, service comes back by itself.
         look_again = _sooner(gate.until, lease_until, now + POLL)
-        kept = Decision(
-            case=case.id, act=Act.KEEP, cause="health", lease_until=lease_until, next_at=look_again, measure=measure
-        )
+        kept = Decision(case=case.id, act=Act.KEEP, cause="health", lease_until=lease_until, next_at=look_again, measure=measure)
         return _kept(kept, lowered, now)
     if lease_until is None or now >= _renew_at(case.id, lease_until, order.lease_minutes):
         lease_until = now + lease
     renew_at = _renew_at(case.id, lease_until, order.lease_minutes)
-    kept = Decision(
-        case=case.id, act=Act.KEEP, lease_until=lease_until, next_at=_sooner(gate.until, renew_at), measure=measure
-    )
+    kept = Decision(case=case.id, act=Act.KEEP, lease_until=lease_until, next_at=_sooner(gate.until, renew_at), measure=measure)
     return _kept(kept, lowered, now)
+
+
+def running(order: Order) -> Measure:
+    """What an order does, as far as it was not stepped down."""
+    return Measure(services=order.services, effect=order.effect, expires_at=order.expires_at)
 
 
 def _lowered(gate: Gate, gentler: Gentler) -> Decision:
@@ -218,7 +220,8 @@ def _kept(kept: Decision, lowered: Decision | None, now: datetime) -> Decision:
     """What stays in force; where it steps down, that is asked for again until it is recorded."""
     if lowered is None:
         return kept
-    return replace(lowered, case=kept.case, lease_until=kept.lease_until, measure=kept.measure, next_at=_sooner(kept.next_at, now + POLL))
+    soon = _sooner(kept.next_at, now + POLL)
+    return replace(lowered, case=kept.case, lease_until=kept.lease_until, measure=kept.measure, next_at=soon)
 
 
 def _final(case: Case, gate: Gate, debt: Debt) -> Decision | None:

@@ -9,30 +9,29 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from agent import __version__, stopfile
 from agent.breaker import Load
-from agent.calendar import day_start, local_date, public_holidays
+from agent.calendar import public_holidays
 from agent.case import EMPTY_RECORD, HostFacts, Record, fold, host_facts
 from agent.errors import LedgerCorrupt, LedgerUnwritable
 from agent.event import HOST, Event
 from agent.gate import World
 from agent.judge import Judgement, judge
 from agent.kernel import Kernel
+from agent.leases import Lease, elements
 from agent.ledger import InForce
 from agent.ledger.sqlite import Ledger
 from agent.metrics import EnforcerMetrics
 from agent.model import Company, Inventory, Mode, StandingKey
 from agent.proof import Proven, prove, prove_standing
 from agent.rules import Element, Structure
-from agent.ruleset import members, structure
+from agent.ruleset import structure
 from agent.tally import Tally
 
 log = logging.getLogger("ecluse")
-
-_DAY = timedelta(days=1)
 
 #: Elements that may be refused anew to one company at once, where the host's configuration says nothing else.
 MOST_ELEMENTS = 2_000
@@ -214,42 +213,23 @@ class Gateway:
             log.warning("the breaker was released")
         self.metrics.breaker(is_open=bool(causes))
 
-    def wanted(
-        self, company: Company | None, leases: Iterable[tuple[str, Iterable[str], datetime]], now: datetime
-    ) -> tuple[Element, ...]:
-        """The elements wanted for one company.
+    def wanted(self, company: Company | None, leases: Iterable[Lease], now: datetime) -> tuple[Element, ...]:
+        """The elements wanted for one company just now.
 
         Args:
             company: the debtor; nothing is wanted of a company the inventory does not know.
-            leases: case, services and end of the lease of each measure in force.
+            leases: its measures in force.
             now: aware instant.
         """
         if company is None:
             return ()
-        zones = sorted({site.timezone for site in company.sites})
-        if not zones:
-            return ()
-        today = min(local_date(now, zone) for zone in zones)
-        day_ends = max(day_start(today + _DAY, zone) for zone in zones)
-        found: dict[tuple[str, bytes], Element] = {}
-        for case, services, until in sorted(leases):
-            for element in members(
-                company,
-                services,
-                case,
-                _milliseconds(until - now),
-                self.rules.inventory.services,
-                today,
-                day_ends_ms=_milliseconds(day_ends - now),
-            ):
-                found.setdefault((element.set, element.key), element)
-        return tuple(found[key] for key in sorted(found))
+        return elements(company, leases, self.rules.inventory.services, self.rules.proven.owners, now)
 
     def standing(self, held: Iterable[InForce], keys: Iterable[StandingKey], now: float) -> tuple[Element, ...]:
         """What `wanted` gives for one company, from its compiled keys, and proven as far as these can be.
 
         Args:
-            held: its measures in force, by case.
+            held: its measures in force, by case, all of them plain.
             keys: from `Inventory.standing_keys`, not empty.
             now: UNIX seconds (UTC).
 
@@ -405,7 +385,3 @@ def _waited_for(pause: stopfile.Pause | None) -> tuple[str, ...]:
     if pause is None or not pause.reason.startswith(_VOLATILE):
         return ()
     return tuple(pause.reason.removeprefix(_VOLATILE).split())
-
-
-def _milliseconds(span: timedelta) -> int:
-    return max(0, int(span.total_seconds() * 1000))

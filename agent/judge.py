@@ -11,7 +11,7 @@ from typing import Any
 from agent.calendar import in_effect
 from agent.case import ANNOUNCED, Case, Record, cases
 from agent.debt import Debt, debt
-from agent.decide import IN_FORCE, Act, Decision, Gentler, Measure, decide
+from agent.decide import IN_FORCE, Act, Decision, Gentler, Measure, decide, running
 from agent.event import instant
 from agent.gate import Gate, Kind, World, stage_of
 from agent.grace import grace
@@ -33,6 +33,7 @@ _HOME = ("Europe/Paris",)
 class Judged:
     """One case with its judgement, the decision that follows, and the policy both rest on.
 
+    `measure` is what is in force, or what an order would bring; of one that steps down, what is left.
     `debt` is what is owed under its notice: money that came back since then still counts.
     """
 
@@ -41,6 +42,7 @@ class Judged:
     policy: Policy
     gate: Gate
     decision: Decision
+    measure: Measure
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,6 +123,7 @@ def judge(
         gate = gate_at(stage)
         gentler = _gentler(case, rules, gate, gate_at, services, now)
         wait = grace(case, rules, zones, now)
+        new = _measure(case, rules, stage, services, now)
         decision = decide(
             case=case,
             debt=mine,
@@ -131,15 +134,16 @@ def judge(
             lease_until=leases.get(case.id),
             grace_until=wait.until,
             now=now,
-            measure=_measure(case, rules, stage, services, now),
+            measure=new,
             gentler=gentler,
         )
         if gentler is not None and decision.act is Act.LOWER:
             gate = gentler.gate
-        judged.append(Judged(case=case, debt=mine, policy=rules, gate=gate, decision=decision))
+        measure = decision.measure or (running(case.order) if case.order else new)
+        judged.append(Judged(case=case, debt=mine, policy=rules, gate=gate, decision=decision, measure=measure))
         times += [decision.next_at, None if case.closed and case.order is None else wait.next_at]
-        if decision.act in (Act.KEEP, Act.LOWER) and decision.measure is not None and decision.measure.effect.hours:
-            times.append(in_effect(now, hours=decision.measure.effect.hours, timezones=zones).until)
+        if decision.act in IN_FORCE and measure.effect.hours:
+            times.append(in_effect(now, hours=measure.effect.hours, timezones=zones).until)
         notes += _notes(case, decision, company, policy, services, wait.until)
     next_at = min((at for at in times if at is not None), default=None)
     return Judgement(company=company_id, debt=owed, judged=tuple(judged), next_at=next_at, notes=tuple(notes))

@@ -14,7 +14,7 @@ from datetime import date, time
 from decimal import Decimal
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 Family = Literal[4, 6]
 Network = IPv4Network | IPv6Network
@@ -361,8 +361,12 @@ class Effect:
     `terms.drain_ms` is what open connections have from the moment it takes effect.
     """
 
-    terms: Terms = Terms()
+    terms: Terms = field(default_factory=Terms)
     hours: tuple[Window, ...] = ()
+
+
+#: Annex services refused, always, open connections cut: what there was before there were stages.
+PLAIN: Final = Effect()
 
 
 #: Service, member set and key of an element that a company could have in the kernel on any day.

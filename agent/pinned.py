@@ -71,7 +71,7 @@ def evaluate_both(
 def effect_both(case: Case, policy: Policy, stage: Stage) -> Effect:
     """How a stage takes effect by the policy in force and by the pinned one: of two caps the wider, of two drains the longer.
 
-    Where one restricts to hours and the other does not, or to other hours, what was so when the notice was first judged stays.
+    Of a cap and a refusal in some hours it is the cap; of two sets of hours those of when the notice was first judged.
     """
     now = effect_of(policy, stage)
     if case.pinned is None or case.pinned.digest == policy.digest:
@@ -81,10 +81,8 @@ def effect_both(case: Case, policy: Policy, stage: Stage) -> Effect:
         return now
     then = effect_of(rules, stage)
     if bool(now.terms.kbit) != bool(then.terms.kbit):
-        return then
-    terms = replace(
-        then.terms, kbit=max(now.terms.kbit, then.terms.kbit), drain_ms=max(now.terms.drain_ms, then.terms.drain_ms)
-    )
+        return now if now.terms.kbit else then
+    terms = replace(then.terms, kbit=max(now.terms.kbit, then.terms.kbit), drain_ms=max(now.terms.drain_ms, then.terms.drain_ms))
     return replace(then, terms=terms)
 
 

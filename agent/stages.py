@@ -47,7 +47,8 @@ def first(policy: Policy, announced: int | None, done: Iterable[int], most: int)
     """The stage at which a case begins: the gentlest one that was neither tried nor waived, else the strongest.
 
     Args:
-        policy, announced: as in `ladder`.
+        policy: the company's.
+        announced: as in `ladder`.
         done: stages that were tried on these invoices before, or waived.
         most: no stronger than this: the case was stepped down to it.
     """

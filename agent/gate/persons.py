@@ -82,7 +82,10 @@ def approvals(f: Facts) -> Outcome:
     if not enough and len(persons) >= needed:
         fr, en = f"{fr} ; aucun valideur ni juriste", f"{en}; no approver and nobody of the legal role"
     if enough and not legal:
-        fr, en = f"{fr} ; personne du rôle juriste, qu'exige le palier {f.stage}", f"{en}; nobody of the legal role, as stage {f.stage} takes"
+        fr, en = (
+            f"{fr} ; personne du rôle juriste, qu'exige le palier {f.stage}",
+            f"{en}; nobody of the legal role, as stage {f.stage} takes",
+        )
     if standing is not None:
         fr, en = f"{fr} ; {standing.fr}", f"{en}; {standing.en}"
     elif f.policy.mode is Mode.AUTO and any(f.why_mode):

@@ -207,16 +207,17 @@ def local_continuity(f: Facts) -> Outcome:
 
     How old that proof is counts at the moment of applying only: later the watch itself says when something stops.
     """
-    case, place = f.case, f.timezones[0]
-    bare = [site.id for site in f.company.sites if not site.local_applications] if f.company and f.stage >= EXTENDED else []
-    if bare:
-        return fails(
-            f"site sans application locale déclarée : {names(bare)} : jamais au palier {f.stage}",
-            f"site without a declared local application: {names(bare)}: never at stage {f.stage}",
-        )
+    case = f.case
     if case.regressions:
         listed = names(case.regressions)
         return fails(f"application locale en panne : {listed}", f"local application down: {listed}", case.regressions)
+    if (bare := _undeclared(f)) is not None:
+        return bare
+    return _preflight(f)
+
+
+def _preflight(f: Facts) -> Outcome:
+    case, place = f.case, f.timezones[0]
     proof = case.preflight
     if proof is None:
         return unknown("aucun essai préalable de continuité locale", "no preflight of local continuity")
@@ -243,6 +244,17 @@ def local_continuity(f: Facts) -> Outcome:
     if f.now >= stale:
         return fails(f"{fr} : trop ancien", f"{en}: too old", facts, kind=Kind.APPLY)
     return passes(fr, en, facts, stale)
+
+
+def _undeclared(f: Facts) -> Outcome | None:
+    """What hits the services that work rests on takes a declared local application at every site (domain requirement S-15)."""
+    bare = [site.id for site in f.company.sites if not site.local_applications] if f.company and f.stage >= EXTENDED else []
+    if not bare:
+        return None
+    return fails(
+        f"site sans application locale déclarée : {names(bare)} : jamais au palier {f.stage}",
+        f"site without a declared local application: {names(bare)}: never at stage {f.stage}",
+    )
 
 
 def scope_reviewed(f: Facts) -> Outcome:

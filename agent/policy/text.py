@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Final, Literal
 
 from agent.model import Mode, Policy, Window
-from agent.policy.wording import ARTICLES, CONSUMER, DIGEST, PUBLIC, TITLE
+from agent.policy.wording import ARTICLES, CONSUMER, DIGEST, DOWNWARDS, LAST, PUBLIC, TITLE, UPWARDS
 from agent.stages import below, hours_words, least_days, least_debt
 
 Language = Literal["fr", "en"]
@@ -63,9 +63,13 @@ def _read(wording: str, values: Mapping[str, str]) -> tuple[Article, ...]:
     found: list[Article] = []
     for part in wording.removeprefix("# ").split("\n# "):
         head, *blocks = part.strip().split("\n\n")
-        filled = tuple(" ".join(block.split("\n")).format_map(values) for block in blocks)
+        filled = tuple(_line(block).format_map(values) for block in blocks)
         found.append(Article(title=head, paragraphs=filled))
     return tuple(found)
+
+
+def _line(wording: str) -> str:
+    return " ".join(wording.strip().split("\n"))
 
 
 # --- values -----------------------------------------------------------------------------------------------------
@@ -123,7 +127,10 @@ _PLACES: Final[Mapping[str, _Words]] = {
 }
 
 _CONFINED: Final[Mapping[bool, _Words]] = {
-    True: ("Seuls sont visés ceux auxquels se rapportent les factures impayées.", "Only those are hit that the unpaid invoices are for."),
+    True: (
+        "Seuls sont visés ceux auxquels se rapportent les factures impayées.",
+        "Only those are hit that the unpaid invoices are for.",
+    ),
     False: (
         "Ils peuvent l'être aussi pour des factures qui se rapportent à d'autres services.",
         "They may also be hit for invoices that are for other services.",
@@ -156,27 +163,6 @@ _ANNOUNCED: Final[Mapping[bool, _Words]] = {
 _GENTLEST_FIRST: Final[_Words] = (
     "La mesure la plus douce est essayée d'abord, ou une personne dit dans le dossier pourquoi elle ne l'est pas.",
     "The gentlest measure is tried first, or a person says in the case why it is not.",
-)
-
-_UPWARDS: Final[_Words] = (
-    " La première mesure est la plus douce ; une plus forte suppose une nouvelle mise en demeure, avec son propre délai, ses "
-    "propres accords, et les mêmes conditions que la première.",
-    " The gentlest measure comes first; a stronger one takes a new formal notice with a period and agreements of its own, and "
-    "meets every condition that the first one met.",
-)
-
-_LAST: Final[_Words] = (
-    "Le palier 4 suppose en outre une clause du contrat ({clause}), une mise en demeure antérieure restée sans effet, l'accord d'un "
-    "juriste dans chaque dossier, et à chaque site une application locale déclarée.",
-    "Stage 4 takes besides that a clause of the contract ({clause}), an earlier formal notice without effect, the agreement of "
-    "somebody of the legal role in each case, and a declared local application at each site.",
-)
-
-_DOWNWARDS: Final[_Words] = (
-    " Quand une mesure n'est plus proportionnée à ce qui reste dû, ou a duré aussi longtemps, elle revient sans délai à une plus "
-    "douce qui reste permise, pour 90 jours en tout au plus ; sinon le service revient en entier.",
-    " When a measure is no longer in proportion to what is left to pay, or has lasted as long, it goes back without delay to a "
-    "gentler one that is still allowed, for 90 days in all at most; otherwise service comes back in full.",
 )
 
 _DAYS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -246,7 +232,10 @@ def _stages(policy: Policy, language: Language) -> Mapping[str, str]:
 
     kbit, hours, clause = policy.stage2_kbit, hours_words(policy.effective_hours, language), policy.suspension_clause
     restricted = (
-        say(f"le refus de services annexes, {hours} seulement, à l'heure du site", f"a refusal of annex services, {hours} only, site time")
+        say(
+            f"le refus de services annexes, {hours} seulement, à l'heure du site",
+            f"a refusal of annex services, {hours} only, site time",
+        )
         if hours
         else say(
             f"une limite de débit de services annexes, {kbit} kbit/s par raccordement et par sens",
@@ -261,9 +250,9 @@ def _stages(policy: Policy, language: Language) -> Mapping[str, str]:
     }
     stage = say("palier", "stage")
     real = [one for one in policy.stages if one > 1]
-    steps = say(*_UPWARDS) if len(policy.stages) > 1 else ""
+    steps = " " + _line(UPWARDS[language]) if len(policy.stages) > 1 else ""
     if 4 in policy.stages:
-        steps += " " + say(*_LAST).format(clause=clause)
+        steps += " " + _line(LAST[language]).format(clause=clause)
     minutes = policy.drain_minutes
     return {
         "measures": _listed([f"{measures[one]} ({stage} {one})" for one in policy.stages], say(" ou ", " or ")),
@@ -275,8 +264,10 @@ def _stages(policy: Policy, language: Language) -> Mapping[str, str]:
         if minutes
         else say("Les connexions ouvertes prennent fin aussitôt.", "Open connections end at once."),
         "proportion": " ".join(_proportion(policy, one, language, several=len(real) > 1) for one in real)
-        or say("Une mesure qui ne refuse rien est toujours proportionnée.", "A measure that refuses nothing is always proportionate."),
-        "lowered": say(*_DOWNWARDS) if real and below(policy, max(real), max(real)) else "",
+        or say(
+            "Une mesure qui ne refuse rien est toujours proportionnée.", "A measure that refuses nothing is always proportionate."
+        ),
+        "lowered": " " + _line(DOWNWARDS[language]) if real and below(policy, max(real), max(real)) else "",
     }
 
 

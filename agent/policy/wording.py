@@ -61,6 +61,42 @@ reasoned decision of two persons in one case, never automatically.
 """,
 }
 
+#: How a stronger measure follows a gentler one, where there are several.
+UPWARDS: Final = {
+    "fr": """\
+La première mesure est la plus douce ; une plus forte suppose une nouvelle mise en demeure, son propre délai, ses propres
+accords, et les mêmes conditions que la première.
+""",
+    "en": """\
+The gentlest measure comes first; a stronger one takes a new formal notice, a period and agreements of its own, and meets
+every condition that the first one met.
+""",
+}
+
+#: What stage 4 takes besides.
+LAST: Final = {
+    "fr": """\
+Le palier 4 suppose en outre une clause du contrat ({clause}), une mise en demeure antérieure restée sans effet, l'accord
+d'un juriste dans chaque dossier, et à chaque site une application locale déclarée.
+""",
+    "en": """\
+Stage 4 takes besides that a clause of the contract ({clause}), an earlier formal notice without effect, the agreement of
+somebody of the legal role in each case, and a declared local application at each site.
+""",
+}
+
+#: How a gentler measure follows a stronger one.
+DOWNWARDS: Final = {
+    "fr": """\
+Quand une mesure n'est plus proportionnée à ce qui reste dû, ou a duré aussi longtemps, elle revient sans délai à une plus
+douce qui reste permise, pour 90 jours en tout au plus ; sinon le service revient en entier.
+""",
+    "en": """\
+When a measure is no longer in proportion to what is left to pay, or has lasted as long, it goes back without delay to a
+gentler one that is still allowed, for 90 days in all at most; otherwise service comes back in full.
+""",
+}
+
 ARTICLES: Final = {
     "fr": """\
 # Objet

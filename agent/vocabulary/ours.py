@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from agent.fields import Fields, anything, boolean, count, identifier, list_of, moment, obj, one_of, text
 from agent.vocabulary.types import CASE, EventType, Origin, by_name
 
-
 _HOURS = obj(required={"days": list_of(count), "start": text, "end": text}, optional={})
 
 #: How an order takes effect. What is not said is what there was before there were stages: 3, always, open connections cut.
