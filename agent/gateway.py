@@ -19,6 +19,7 @@ from agent.case import EMPTY_RECORD, HostFacts, Record, fold, host_facts
 from agent.continuity import Lookout, Nobody
 from agent.errors import LedgerCorrupt, LedgerUnwritable
 from agent.event import HOST, Event
+from agent.fight import Fight
 from agent.gate import World
 from agent.judge import Judgement, judge
 from agent.kernel import Kernel
@@ -87,6 +88,7 @@ class Gateway:
     companies to be looked at now although nothing was said about them. `review`: see there; None once it is over. `held`: changes
     that the guard holds, by company, in French and English. `most_elements`: so many may be refused anew to one company at once.
     `lookout`: who looks at local applications.
+    `fight`: how often our table had to be put back lately.
     """
 
     ledger: Ledger
@@ -106,6 +108,7 @@ class Gateway:
     held: dict[str, tuple[str, str]] = field(default_factory=dict)
     most_elements: int = MOST_ELEMENTS
     lookout: Lookout = field(default_factory=Nobody)
+    fight: Fight = field(default_factory=Fight)
     tally: Tally = field(init=False)
     host: HostFacts = field(init=False)
     ledger_good: bool = True
