@@ -18,6 +18,7 @@ Rules of this room:
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
 from hashlib import sha256
@@ -26,6 +27,7 @@ from typing import Literal
 
 from agent.model import L4, Attachment, Company, Family, Network, Selector, Service, Shape, StandingKey, Subscription, Terms
 from agent.rules import (
+    CapMembers,
     Chain,
     DispatchFamily,
     Element,
@@ -33,14 +35,15 @@ from agent.rules import (
     LookupService,
     MemberSet,
     PassAnswers,
+    PassMembers,
     PassResets,
     Refuse,
     RefuseMembers,
-    Rule,
     ServiceEntry,
     ServiceMap,
     Side,
     Structure,
+    Use,
 )
 from agent.spans import box_order, disjoint
 
@@ -54,8 +57,9 @@ MAX_LISTED_PORTS = 16
 INTERFACE_BYTES = 16
 
 _FAMILIES: tuple[Family, ...] = (4, 6)
-_PLAIN = re.compile(r"[a-z][a-z0-9-]{0,23}")
+_PLAIN = re.compile(r"[a-z][a-z0-9-]{0,21}")
 _DAY_MS = 86_400_000
+_USE_LETTERS = {Use.REFUSE: "", Use.CAP_TO: "u", Use.CAP_FROM: "d", Use.DRAIN: "o"}
 _PLAIN_TERMS = Terms()
 
 
@@ -64,7 +68,7 @@ _PLAIN_TERMS = Terms()
 
 @lru_cache(maxsize=4096)
 def stem(service: str) -> str:
-    """The part of a name that stands for one service: at most 24 bytes, an nft identifier.
+    """The part of a name that stands for one service: at most 22 bytes, an nft identifier.
 
     A plain id is used as it is. Any other is shortened and carries 48 bits of its SHA-256 behind an underscore, which no
     plain id has, so that the two kinds can not meet. With the decorations added here a name stays within 31 bytes, the
@@ -75,12 +79,16 @@ def stem(service: str) -> str:
     readable = re.sub(r"[^a-z0-9]+", "-", service.lower())
     if not readable[:1].isalpha():
         readable = "s" + readable
-    return f"{readable:.11}_{sha256(service.encode()).hexdigest()[:12]}"
+    return f"{readable:.9}_{sha256(service.encode()).hexdigest()[:12]}"
 
 
-def set_name(service: str, family: Family, prefixlen: int, *, interface: bool) -> str:
-    """The member set of one shape, such as `ged4_24` or, with the interface in the key, `ged4if_24`."""
-    return f"{stem(service)}{family}{'if' if interface else ''}_{prefixlen}"
+def set_name(service: str, family: Family, prefixlen: int, *, interface: bool, use: Use = Use.REFUSE) -> str:
+    """The member set of one shape, such as `ged4_24` or, with the interface in the key, `ged4if_24`.
+
+    Sets of another use than refusal have a letter behind the family: `ged4u_24` and `ged4d_24` (up and down) cap, `ged4o_24`
+    lets connections that are open go on.
+    """
+    return f"{stem(service)}{family}{_USE_LETTERS[use]}{'if' if interface else ''}_{prefixlen}"
 
 
 def chain_name(service: str, family: Family, way: Literal["to", "from"]) -> str:
@@ -128,12 +136,36 @@ def read_key(members: MemberSet, key: bytes) -> tuple[str | None, Network]:
 # --- structure --------------------------------------------------------------------------------------------------------
 
 
-def structure(services: Mapping[str, Service], shapes: Iterable[Shape]) -> Structure:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Needs:
+    """What measures may ask for besides refusal. What no policy can need is not made.
+
+    `cap`: a bandwidth cap. `drain`: connections that are open may go on for a while. `tracked`: the gateway tracks connections
+    already, so that a rule may ask which are open. Where it does not, such a rule would make it track everybody's; there a
+    drain lets everything of that customer and service through until it ends, because a doubt resolves to service on.
+    """
+
+    cap: bool = False
+    drain: bool = False
+    tracked: bool = False
+
+    @property
+    def uses(self) -> tuple[Use, ...]:
+        """The uses of sets that follow from it, for each service and shape."""
+        caps = (Use.CAP_TO, Use.CAP_FROM) if self.cap else ()
+        return (*caps, *((Use.DRAIN,) if self.drain else ()), Use.REFUSE)
+
+
+NO_NEEDS = Needs()
+
+
+def structure(services: Mapping[str, Service], shapes: Iterable[Shape], needs: Needs = NO_NEEDS) -> Structure:
     """Compile the constant part of our table. Same arguments, in any order, give the same value.
 
     Args:
         services: the catalogue, by id.
         shapes: the kinds of attachment in use; those of unknown or never-cut services are ignored.
+        needs: what measures may ask for.
     """
     shapes = frozenset(shapes)
     sets: list[MemberSet] = []
@@ -144,17 +176,19 @@ def structure(services: Mapping[str, Service], shapes: Iterable[Shape]) -> Struc
         for service in _with_shapes(services, of_family, family):
             mine = tuple(
                 MemberSet(
-                    name=set_name(service.id, family, shape.prefixlen, interface=shape.interface),
+                    name=set_name(service.id, family, shape.prefixlen, interface=shape.interface, use=use),
                     family=family,
                     prefixlen=shape.prefixlen,
                     interface=shape.interface,
+                    use=use,
                 )
+                for use in needs.uses
                 for shape in of_family
                 if shape.service == service.id
             )
             sets += mine
             for way in ("to", "from"):
-                chains.append(_service_chain(service, family, way, mine))
+                chains.append(_service_chain(service, family, way, mine, needs))
                 for ranged in (False, True):
                     entries.setdefault((way, family, ranged), []).extend(_entries(service, family, way, ranged=ranged))
     maps = tuple(
@@ -182,15 +216,26 @@ def has_family(service: Service, family: int) -> bool:
     return any(selector.prefix.version == family for selector in service.selectors)
 
 
-def _service_chain(service: Service, family: Family, way: Literal["to", "from"], sets: tuple[MemberSet, ...]) -> Chain:
+def _service_chain(
+    service: Service, family: Family, way: Literal["to", "from"], sets: tuple[MemberSet, ...], needs: Needs
+) -> Chain:
+    """Caps before refusals: while a member moves from one to the other, a packet in between meets at least one of the two.
+
+    The cap on what a customer receives comes before the rule that lets TCP answers through: they are what it is about.
+    """
     tcp = any(s.protocol is not L4.UDP and s.prefix.version == family for s in service.selectors)
-    passing: tuple[Rule, ...] = ()
-    if tcp:
-        passing = (PassResets(),) if way == "to" else (PassAnswers(),)
-    side = Side.SOURCE if way == "to" else Side.DESTINATION
+    side, cap = (Side.SOURCE, Use.CAP_TO) if way == "to" else (Side.DESTINATION, Use.CAP_FROM)
+    resets = (PassResets(),) if tcp and way == "to" else ()
+    answers = (PassAnswers(),) if tcp and way == "from" else ()
     return Chain(
         name=chain_name(service.id, family, way),
-        rules=(*passing, *(RefuseMembers(set=members.name, side=side) for members in sets)),
+        rules=(
+            *resets,
+            *(CapMembers(set=members.name, side=side) for members in sets if members.use is cap),
+            *answers,
+            *(PassMembers(set=members.name, side=side, established=needs.tracked) for members in sets if members.use is Use.DRAIN),
+            *(RefuseMembers(set=members.name, side=side) for members in sets if members.use is Use.REFUSE),
+        ),
     )
 
 
@@ -282,7 +327,8 @@ def members(
         catalogue: every service by id.
         today: an attachment counts from its `valid_from` to its `valid_to`, both days included.
         day_ends_ms: milliseconds until `today` ends, by the same calendar; with it, no element outlives its attachment.
-        terms: how the measure takes effect; nothing is wanted of one that only gives notice (stage 1).
+        terms: how the measure takes effect; nothing is wanted of one that only gives notice (stage 1). `drain_ms` is what is left
+            of the draining at this moment.
     """
     if terms.stage == 1:
         return ()
@@ -298,11 +344,25 @@ def members(
             if day_ends_ms is not None and attachment.valid_to is not None:
                 left_ms = min(left_ms, day_ends_ms + (attachment.valid_to - today).days * _DAY_MS)
             if left_ms > 0 and has_family(service, attachment.prefix.version):
-                key = _key(service_id, attachment)
-                if key in wanted:  # two attachments of one place: the lease that ends first
-                    left_ms = min(left_ms, wanted[key].timeout_ms)
-                wanted[key] = Element(set=key.set, key=key.key, case=case, timeout_ms=left_ms)
+                for use, most_ms in _uses(terms):
+                    key = _key(service_id, attachment, use)
+                    until_ms = min(left_ms, most_ms or left_ms)
+                    if key in wanted:  # two attachments of one place: the lease that ends first
+                        until_ms = min(until_ms, wanted[key].timeout_ms)
+                    kbit = terms.kbit if use.caps else 0
+                    wanted[key] = Element(set=key.set, key=key.key, case=case, timeout_ms=until_ms, kbit=kbit)
     return tuple(wanted[key] for key in sorted(wanted))
+
+
+def _uses(terms: Terms) -> Iterator[tuple[Use, int]]:
+    """The sets a measure is in, each with the milliseconds after which it leaves it by itself (0: with the lease)."""
+    if terms.stage == 2 and terms.kbit:
+        yield Use.CAP_TO, 0
+        yield Use.CAP_FROM, 0
+    else:
+        yield Use.REFUSE, 0
+        if terms.drain_ms > 0:
+            yield Use.DRAIN, terms.drain_ms
 
 
 def standing_keys(company: Company, catalogue: Mapping[str, Service]) -> tuple[StandingKey, ...]:
@@ -322,20 +382,26 @@ def standing_keys(company: Company, catalogue: Mapping[str, Service]) -> tuple[S
     )
 
 
-def candidates(company: Company, catalogue: Mapping[str, Service]) -> tuple[Key, ...]:
-    """Every key this company could have in the kernel: all that must be read to bring it to what is wanted.
+def candidates(company: Company, catalogue: Mapping[str, Service], needs: Needs = NO_NEEDS) -> tuple[Key, ...]:
+    """Every key this company could have in the kernel, of every kind: all that must be read to bring it to what is wanted.
 
     Attachments out of date, sites left out and narrowed subscriptions count too: their members must go if they are there.
+
+    Args:
+        company: the company.
+        catalogue: every service by id.
+        needs: what the structure was compiled for.
     """
     services = [catalogue[s.service] for s in company.subscriptions if s.service in catalogue]
     return tuple(
         sorted(
             {
-                _key(service.id, attachment)
+                _key(service.id, attachment, use)
                 for service in services
                 if service.class_.suspendable
                 for _, attachment in company.attachments()
                 if has_family(service, attachment.prefix.version)
+                for use in needs.uses
             }
         )
     )
@@ -346,7 +412,8 @@ def _valid(attachment: Attachment, today: date) -> bool:
     return started and (attachment.valid_to is None or today <= attachment.valid_to)
 
 
-def _key(service: str, attachment: Attachment) -> Key:
+def _key(service: str, attachment: Attachment, use: Use) -> Key:
     prefix, interface = attachment.prefix, attachment.interface
     family: Family = 4 if prefix.version == 4 else 6
-    return Key(set=set_name(service, family, prefix.prefixlen, interface=interface is not None), key=key_bytes(prefix, interface))
+    name = set_name(service, family, prefix.prefixlen, interface=interface is not None, use=use)
+    return Key(set=name, key=key_bytes(prefix, interface))
