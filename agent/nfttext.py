@@ -33,7 +33,7 @@ from agent.rules import (
     Side,
     Structure,
 )
-from agent.ruleset import REFUSE
+from agent.ruleset import REFUSE, address_length
 
 #: Before the gateway's own filter chains, which often accept what is established.
 PRIORITY = "filter - 10"
@@ -115,7 +115,8 @@ def rule_text(rule: Rule, sets: Mapping[str, MemberSet]) -> str:
 
 
 def _member_rule(rule: RefuseMembers | CapMembers | PassMembers, members: MemberSet) -> str:
-    found = f"{_member(members, rule.side)} @{rule.set}"
+    interface = "meta sdifname" if rule.member else _INTERFACE[rule.side]
+    found = f"{_member(members, interface, rule.side)} @{rule.set}"
     match rule:
         case RefuseMembers():
             return f"{found} goto {REFUSE}"
@@ -140,20 +141,22 @@ def entry_text(entry: ServiceEntry) -> str:
     return f"{address} . {protocol} . {ports} : goto {entry.chain}"
 
 
-def _member(members: MemberSet, side: Side) -> str:
+def _member(members: MemberSet, interface: str, side: Side) -> str:
     """The expression whose value is a key of `members`; a mask that keeps every bit is left out."""
+    if members.interface and members.prefixlen == 0:
+        return interface
     address = _ADDRESS[members.family, side]
     longest = 32 if members.family == 4 else 128
     if members.prefixlen < longest:
         mask = ip_network(("0.0.0.0" if members.family == 4 else "::", members.prefixlen)).netmask  # noqa: S104
         address = f"{address} & {mask}"
-    return f"{_INTERFACE[side]} . {address}" if members.interface else address
+    return f"{interface} . {address}" if members.interface else address
 
 
 def _set(members: MemberSet, elements: Sequence[str]) -> Iterator[str]:
-    key = f"ifname . {_TYPE[members.family]}" if members.interface else _TYPE[members.family]
+    parts = (("ifname",) if members.interface else ()) + ((_TYPE[members.family],) if address_length(members) else ())
     yield f"set {members.name} {{"
-    yield f"  type {key}"
+    yield f"  type {' . '.join(parts)}"
     yield "  flags timeout"
     yield f"  counter {limit_text(MOST_KBIT)}" if members.use.caps else "  counter"
     if elements:

@@ -29,9 +29,10 @@ SERVICES = {
 SHAPES = tuple(
     Shape(service=service, family=family, prefixlen=length, interface=interface)
     for service in SERVICES
-    for family, lengths in ((4, (24, 28, 32)), (6, (56, 64, 128)))
+    for family, lengths in ((4, (0, 24, 28, 32)), (6, (0, 56, 64, 128)))
     for length in lengths
     for interface in (False, True)
+    if length or interface
 )
 NEEDS = Needs(cap=True, drain=True)
 FULL = structure(SERVICES, SHAPES, NEEDS)
@@ -59,7 +60,7 @@ def element(
     return Element(set=which.set, key=which.key, case=case, timeout_ms=timeout_ms, kbit=kbit)
 
 
-#: One company, dual stack, with and without interface, two services.
+#: One company, dual stack, with and without interface and with a whole link, two services.
 COMPANY = (
     element("10.20.10.0/24"),
     element("2001:db8:20::/56"),
@@ -70,6 +71,8 @@ COMPANY = (
     element("10.20.12.0/24", use=Use.CAP_TO, kbit=512),
     element("2001:db8:20:c::/64", "za0", use=Use.CAP_FROM, kbit=64),
     element("10.20.10.0/24", use=Use.DRAIN, timeout_ms=600_000),
+    element("0.0.0.0/0", "wg-za"),
+    element("::/0", "wg-za"),
 )
 
 
