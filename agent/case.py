@@ -66,6 +66,7 @@ class Order:
 
     `services`, `effect` and `expires_at` are those of the gentlest measure it was stepped down to. `renewed_at`: when it was
     stepped down because its time was over, which gave the gentler measure a time of its own.
+    `trial_seconds`: so long it may stand before local applications were seen to answer; 0 once they were, or where nobody looks.
     """
 
     id: str
@@ -79,6 +80,7 @@ class Order:
     fact: str
     effect: Effect = PLAIN
     renewed_at: datetime | None = None
+    trial_seconds: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -263,6 +265,7 @@ def _order(record: Record, said: Statement) -> Order:
     lowered = statements(record, "measure.lowered", str(said.body["order"]))
     # The gentlest stands, whatever was said when; of one stage the word that ends first, so that none lasts longer by being said.
     now = min(lowered, key=lambda one: (_stage(one), one.body["expires_at"], one.id), default=said)
+    confirmed = statements(record, "measure.confirmed", str(said.body["order"]))
     return Order(
         id=str(said.body["order"]),
         services=tuple(now.body["services"]),
@@ -275,6 +278,7 @@ def _order(record: Record, said: Statement) -> Order:
         mode=Mode(said.body["mode"]),
         applied_at=applied[0].at if applied else None,
         fact=said.id,
+        trial_seconds=0 if confirmed else int(said.body.get("confirm_seconds", 0)),
     )
 
 

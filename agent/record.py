@@ -36,6 +36,7 @@ _NOT_FOLDED = frozenset(
         "case.observed",
         "pause.set",
         "pause.lifted",
+        "ledger.erased",
     }
 )
 

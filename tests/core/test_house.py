@@ -56,6 +56,13 @@ ROOMS: Mapping[str, Room] = {
     ),
     "stages": Room(floor=1),
     "billing": Room(floor=1),
+    "retention": Room(
+        floor=1,
+        may={
+            "case": "whether a matter is open, with and without the facts",
+            "debt": "what is owed, with and without the facts",
+        },
+    ),
     "calendar": Room(floor=1),
     "record": Room(floor=1),
     "persons": Room(floor=1, may={"record": "what persons said is in the record"}),
@@ -81,10 +88,13 @@ ROOMS: Mapping[str, Room] = {
         },
     ),
     "breaker": Room(floor=1),
+    "continuity": Room(floor=1),
+    "fight": Room(floor=1),
     "gate": Room(
         floor=1,
         may={
             "stages": "each check judges a measure of one stage",
+            "continuity": "how well the local side is seen is a check",
             "breaker": "how much at once is a check",
             "calendar": "notice periods, windows and holidays are checks",
             "case": "the gate judges a case",
@@ -189,7 +199,7 @@ ROOMS: Mapping[str, Room] = {
     "metrics": Room(floor=2),
     "log": Room(floor=2),
     "systemd": Room(floor=2),
-    "probe": Room(floor=2),
+    "probe": Room(floor=2, may={"continuity": "what a look ends with"}),
     "lab": Room(floor=2),
     # --- floor 3: flow ---
     "intake": Room(
@@ -209,6 +219,8 @@ ROOMS: Mapping[str, Room] = {
         may={
             "leases": "what is wanted in the kernel just now",
             "breaker": "how much there is of which a share may be suspended",
+            "continuity": "who looks at local applications, or nobody",
+            "fight": "how often our table had to be put back lately",
             "tally": "how much is suspended, in step with the ledger",
             "calendar": "the day in site time starts the daily limit",
             "case": "the host's own record",
@@ -258,6 +270,7 @@ ROOMS: Mapping[str, Room] = {
             "doings": "says what is done",
             "alarm": "what was judged may open the breaker before anything is ordered",
             "gateway": "the value it works on",
+            "continuity": "what was seen just before, and for how long an order stands without a look after it",
             "decide": "what is to be done",
             "judge": "what the act rests on",
             "ruleset": "candidates for the kernel",
@@ -306,6 +319,14 @@ ROOMS: Mapping[str, Room] = {
             "walk": "does the walking",
         },
     ),
+    "erasure": Room(
+        floor=3,
+        may={
+            "gateway": "the value it works on",
+            "ledger": "row numbers as text",
+            "retention": "what of a company may go",
+        },
+    ),
     "forecast": Room(
         floor=3,
         pure=True,
@@ -335,6 +356,7 @@ ROOMS: Mapping[str, Room] = {
             "reconcile": "puts a company right the one way there is",
             "ledger": "what should be in force",
             "proof": "every member is proven before it is loaded",
+            "fight": "who keeps undoing it is not fought",
             "plan": "how much longer than wanted a lease may run",
             "ruleset": "where a company was connected before a reload",
         },
@@ -412,6 +434,7 @@ PURE = frozenset(
         "marshal",  # bytes that only the same process reads
         "math",
         "re",
+        "statistics",
         "typing",
         "yaml",
         "holidays",  # computes public holidays
