@@ -49,6 +49,13 @@ ROOMS: Mapping[str, Room] = {
     # --- floor 1: the core, pure ---
     "policy": Room(floor=1, may={"ruleset": "an inventory tells what a measure could name in the kernel"}),
     "billing": Room(floor=1),
+    "retention": Room(
+        floor=1,
+        may={
+            "case": "whether a matter is open, with and without the facts",
+            "debt": "what is owed, with and without the facts",
+        },
+    ),
     "calendar": Room(floor=1),
     "record": Room(floor=1),
     "persons": Room(floor=1, may={"record": "what persons said is in the record"}),
@@ -279,6 +286,14 @@ ROOMS: Mapping[str, Room] = {
             "record": "a company without a case is judged only when it is asked for",
             "report": "tells it in the same words",
             "walk": "does the walking",
+        },
+    ),
+    "erasure": Room(
+        floor=3,
+        may={
+            "gateway": "the value it works on",
+            "ledger": "row numbers as text",
+            "retention": "what of a company may go",
         },
     ),
     "forecast": Room(
