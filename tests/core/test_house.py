@@ -90,6 +90,7 @@ ROOMS: Mapping[str, Room] = {
     "breaker": Room(floor=1),
     "continuity": Room(floor=1),
     "fight": Room(floor=1),
+    "doctor": Room(floor=1),
     "gate": Room(
         floor=1,
         may={
@@ -278,6 +279,14 @@ ROOMS: Mapping[str, Room] = {
             "plan": "the change that leads there",
             "kernel": "observe, check, apply",
             "ledger": "what was done is a fact",
+        },
+    ),
+    "examine": Room(
+        floor=3,
+        may={
+            "doctor": "reads what it judges",
+            "kernel": "tries in a namespace of its own what this kernel can do",
+            "ruleset": "with a table like ours",
         },
     ),
     "emergency": Room(
