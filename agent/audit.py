@@ -28,7 +28,7 @@ from agent.plan import SLACK_MS
 from agent.proof import prove_members
 from agent.reconcile import settle
 from agent.rules import TABLE, Change, Element, Key
-from agent.ruleset import candidates
+from agent.ruleset import Needs, candidates
 
 #: Measures per transaction of a bulk load.
 LOAD_PAGE = 500
@@ -39,6 +39,9 @@ AUDIT_MEMBERS = 300
 
 #: Why a table is looked at, when no program was named.
 NO_PROGRAMS = frozenset({"a failure", "reload"})
+
+#: Whatever kinds of set there were before a reload.
+_EVERY_NEED = Needs(cap=True, drain=True)
 
 Breath = Generator[None, None, "Audited"]
 
@@ -139,8 +142,8 @@ def leave(gateway: Gateway, before: Inventory) -> Iterator[None]:
     for company_id, _ in groupby(gateway.ledger.in_force(), key=lambda one: one.company):
         was, now = before.company(company_id), gateway.rules.inventory.company(company_id)
         if was is not None and was != now:
-            kept = set(candidates(now, gateway.rules.inventory.services)) if now is not None else set()
-            gone = tuple(key for key in candidates(was, before.services) if key not in kept and key.set in names)
+            kept = set(gateway.candidates(now)) if now is not None else set()
+            gone = tuple(key for key in candidates(was, before.services, needs=_EVERY_NEED) if key not in kept and key.set in names)
             if gone:
                 gateway.kernel.apply(Change(delete=gone))
         yield

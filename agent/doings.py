@@ -17,19 +17,23 @@ from agent.gateway import agent_event
 from agent.judge import Judged
 from agent.rules import Change
 
+SWITCHED = "measure.switched"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Enforced:
     """What was changed in the kernel for one company, and how it stands there, read back.
 
     `elements`: how many elements the kernel holds for each case in force; a case that the guard holds is none of them. `renewed`:
-    the cases whose lease was renewed. `since`: since when each of them is in effect; None: outside its hours.
+    the cases whose lease was renewed. `since`: since when each of them is in effect; None: outside its hours. `until`: of
+    those that are restricted to hours, when that changes at the earliest.
     """
 
     change: Change = field(default_factory=Change)
     renewed: frozenset[str] = frozenset()
     elements: Mapping[str, int] = field(default_factory=dict)
     since: Mapping[str, datetime | None] = field(default_factory=dict)
+    until: Mapping[str, datetime] = field(default_factory=dict)
 
 
 def announcements(one: Judged, company_id: str, now: datetime) -> Iterator[Event]:
@@ -82,7 +86,8 @@ def outcomes(
     elif case.id in switched:
         on = enforced.since[case.id] is not None
         body = {"order": order.id, "case": case.id, "in_effect": on, "elements": stands or 0, "times": times}
-        said = f"switched:{order.id}:{instant(after)}", "measure.switched", body
+        until = enforced.until.get(case.id, after)  # the same for whoever finds it switched in these hours
+        said = f"switched:{order.id}:{on}:{instant(until)}", SWITCHED, body
     elif one.decision.act is Act.KEEP and order.applied_at is not None and case.id not in enforced.renewed and alone:
         count = sum(element.case == case.id for element in enforced.change.add)
         what = "elements of this company were missing or not as wanted"

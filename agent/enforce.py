@@ -21,6 +21,7 @@ from agent.inventory import compile_in_child, keep_in_force, last_in_force, open
 from agent.kernel import Kernel
 from agent.kernel.memory import MemoryKernel
 from agent.kernel.nft import NftKernel
+from agent.kernel.tracking import tracked
 from agent.kernel.watch import Watch
 from agent.ledger.sqlite import Ledger
 from agent.metrics import EnforcerMetrics
@@ -95,12 +96,12 @@ async def _rules(config: Config, now: Clock) -> tuple[InForceRules, Path | None,
     """
     try:
         compiled = await compile_in_child(config.policies, config.state_dir)
-        return InForceRules.compile(open_inventory(compiled), now()), compiled, ()
+        return InForceRules.compile(open_inventory(compiled), now(), tracked=tracked()), compiled, ()
     except (ConfigError, ProofFailed) as error:
         last = last_in_force(config.state_dir)
         if last is None:
             raise
-        return InForceRules.compile(open_inventory(last), now()), None, tuple(str(error).splitlines())
+        return InForceRules.compile(open_inventory(last), now(), tracked=tracked()), None, tuple(str(error).splitlines())
 
 
 def _former(config: Config) -> Inventory | None:

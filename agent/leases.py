@@ -13,11 +13,11 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from agent.calendar import day_start, in_effect, local_date
-from agent.model import PLAIN, Company, Effect, Service
+from agent.calendar import InEffect, day_start, in_effect, local_date
+from agent.model import ANY_LINKS, PLAIN, Company, Effect, Links, Policy, Service, Terms
 from agent.rules import Element
-from agent.ruleset import members
-from agent.stages import strength
+from agent.ruleset import Needs, members
+from agent.stages import EXTENDED, RESTRICTED, strength
 
 _DAY = timedelta(days=1)
 
@@ -40,18 +40,39 @@ class Lease:
     since: datetime | None = None
 
 
+def needs_of(policies: Iterable[Policy], *, tracked: bool) -> Needs:
+    """What the measures of some policies may ask of the kernel besides refusal.
+
+    Args:
+        policies: those in force.
+        tracked: the gateway tracks connections.
+    """
+    every = list(policies)
+    return Needs(
+        cap=any(RESTRICTED in one.stages and not one.effective_hours for one in every),
+        drain=any(one.drain_minutes for one in every),
+        tracked=tracked,
+    )
+
+
 def zones(company: Company) -> tuple[str, ...]:
     """The time zones of a company's sites."""
     return tuple(sorted({site.timezone for site in company.sites}))
 
 
-def takes_effect(lease: Lease, timezones: tuple[str, ...], now: datetime) -> bool:
-    """Is a measure in effect just now, by its hours?"""
-    return not lease.effect.hours or in_effect(now, hours=lease.effect.hours, timezones=timezones).on
+def switching(lease: Lease, timezones: tuple[str, ...], now: datetime) -> InEffect | None:
+    """Whether a measure that is restricted to hours is in effect just now, and until when; None: it always is."""
+    return in_effect(now, hours=lease.effect.hours, timezones=timezones) if lease.effect.hours else None
 
 
 def elements(
-    company: Company, leases: Iterable[Lease], catalogue: Mapping[str, Service], sets: Container[str], now: datetime
+    company: Company,
+    leases: Iterable[Lease],
+    catalogue: Mapping[str, Service],
+    sets: Container[str],
+    now: datetime,
+    *,
+    links: Links = ANY_LINKS,
 ) -> tuple[Element, ...]:
     """The elements wanted for one company.
 
@@ -61,6 +82,7 @@ def elements(
         catalogue: every service by id.
         sets: the names of the sets that there are.
         now: aware instant.
+        links: the links that are there.
     """
     places = zones(company)
     if not places:
@@ -75,8 +97,6 @@ def elements(
         drain_ms = _drain_left(lease, now)
         if left_ms < _LEAST_MS or not services:
             continue
-        if lease.effect.terms.kbit or drain_ms:  # not in the kernel yet: a doubt leaves the service on
-            continue
         wanted = members(
             company,
             services,
@@ -85,11 +105,14 @@ def elements(
             catalogue,
             today,
             day_ends_ms=day_ends_ms,
-            terms=replace(lease.effect.terms, drain_ms=drain_ms),
+            terms=_in_kernel(lease.effect.terms, drain_ms),
+            links=links,
         )
+        # A cap without its sets would be nothing, a drain without them a cut: what can not stand as it was ordered does not stand.
+        if (lease.effect.terms.kbit or drain_ms) and any(element.set not in sets for element in wanted):
+            continue
         for element in wanted:
-            if element.set in sets:
-                found.setdefault((element.set, element.key), element)
+            found.setdefault((element.set, element.key), element)
         if not drain_ms:
             taken.update(services)
     return tuple(found[key] for key in sorted(found))
@@ -97,10 +120,15 @@ def elements(
 
 def _ends(lease: Lease, timezones: tuple[str, ...], now: datetime) -> datetime:
     """Until when a measure may stand in the kernel; `now` if it is not in effect."""
-    if not lease.effect.hours:
+    here = switching(lease, timezones, now)
+    if here is None:
         return lease.until
-    here = in_effect(now, hours=lease.effect.hours, timezones=timezones)
     return min(lease.until, here.until) if here.on else now
+
+
+def _in_kernel(terms: Terms, drain_ms: int) -> Terms:
+    """The terms that the kernel keeps. A measure of stage 4 refuses the services that its notice names, and no others."""
+    return replace(terms, stage=3 if terms.stage == EXTENDED else terms.stage, drain_ms=drain_ms)
 
 
 def _drain_left(lease: Lease, now: datetime) -> int:

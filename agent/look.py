@@ -24,7 +24,7 @@ from agent.ledger import InForce
 from agent.plan import describe, plan
 from agent.report import judgement as report
 from agent.rules import Change, Key
-from agent.ruleset import candidates, read_key
+from agent.ruleset import read_key
 from agent.stages import words as stage_words
 
 #: How far ahead one company is explained.
@@ -203,7 +203,7 @@ def _counters(gateway: Gateway, company_id: str) -> list[dict[str, Any]]:
     company = gateway.rules.inventory.company(company_id)
     if company is None:
         return []
-    keys = candidates(company, gateway.rules.inventory.services)
+    keys = gateway.candidates(company)
     try:
         members = gateway.kernel.observe(gateway.rules.structure, keys).members
     except KernelError:
@@ -240,7 +240,7 @@ def plan_now(gateway: Gateway) -> dict[str, Any]:
         if company is None:
             continue
         wanted = gateway.wanted(company, _leases(judgement, held), now)
-        keys = sorted({*candidates(company, gateway.rules.inventory.services), *(Key(set=e.set, key=e.key) for e in wanted)})
+        keys = sorted({*gateway.candidates(company), *(Key(set=e.set, key=e.key) for e in wanted)})
         observed = gateway.kernel.observe(structure, keys)
         change = replace(plan(wanted=wanted, candidates=keys, observed=observed, structure=structure), structure=None)
         lines.extend(f"{company_id}: {line}" for line in describe(change, structure, observed.members))

@@ -20,19 +20,18 @@ from datetime import UTC, datetime, timedelta
 from agent.alarm import judged
 from agent.continuity import TRIAL_SECONDS, Sight
 from agent.decide import IN_FORCE, POLL, Act
-from agent.doings import Enforced, announcements, outcomes
+from agent.doings import SWITCHED, Enforced, announcements, outcomes
 from agent.errors import KernelError, LedgerCorrupt, LedgerUnwritable, ProofFailed
 from agent.event import Event
 from agent.gateway import Gateway, agent_event, log
 from agent.judge import Judgement
 from agent.kernel import Kernel
-from agent.leases import Lease, takes_effect, zones
+from agent.leases import Lease, switching, zones
 from agent.ledger import InForce, Settled
 from agent.model import Company
 from agent.plan import guard, plan
 from agent.proof import prove_members
 from agent.rules import Change, Element, Key, Observed, Structure
-from agent.ruleset import candidates
 
 #: A company whose kernel change failed is tried again after so long, doubling up to a minute.
 RETRY = timedelta(seconds=1)
@@ -114,6 +113,12 @@ def _round(gateway: Gateway, company_id: str, notes: list[Settled] | None) -> st
         for one in judgement.judged
         for event in outcomes(one, company_id, gateway.now(), now, enforced, alone=alone and not switched, switched=switched)
     ]
+    # That hours switched is noted like a renewal, with the schedule: nothing that was judged changes by it.
+    aside = [event for event in outcome if event.type == SWITCHED and not gateway.ledger.has(event.id)]
+    outcome = [event for event in outcome if event.type != SWITCHED]
+    if aside and gateway.append(*aside):
+        _count(gateway, company_id, aside)
+        _sentence(company_id, judgement, aside)
     if outcome:
         _count(gateway, company_id, outcome)
         gateway.append(*outcome)
@@ -143,7 +148,7 @@ def enforce(
     """Make the kernel hold exactly what `judgement` wants for one company, and read it back."""
     before = {one.case: one for one in held}
     timezones = zones(company) if company is not None else ()
-    leases = list(_leases(gateway, judgement, before, timezones, now))
+    leases = list(_leases(gateway, judgement, before, now))
     renewed = frozenset(one.case for one in leases if one.case in before and one.until.timestamp() > before[one.case].lease_until)
     if company is None:
         gateway.held.pop(company_id, None)
@@ -151,10 +156,12 @@ def enforce(
         return Enforced()
     wanted = gateway.wanted(company, leases, now)
     standing = {lease.case: sum(element.case == lease.case for element in wanted) for lease in leases}
-    since = {lease.case: lease.since if takes_effect(lease, timezones, now) else None for lease in leases}
-    keys = sorted({*candidates(company, gateway.rules.inventory.services), *(Key(set=e.set, key=e.key) for e in wanted)})
+    hours = {lease.case: switching(lease, timezones, now) for lease in leases}
+    since = {lease.case: None if (here := hours[lease.case]) is not None and not here.on else lease.since for lease in leases}
+    until = {case: here.until for case, here in hours.items() if here is not None}
+    keys = sorted({*gateway.candidates(company), *(Key(set=e.set, key=e.key) for e in wanted)})
     if not keys:
-        return Enforced(elements=standing, since=since)
+        return Enforced(elements=standing, since=since, until=until)
     structure = gateway.rules.structure
     observed = gateway.kernel.observe(structure, keys)
     change = plan(wanted=wanted, candidates=keys, observed=observed, structure=structure, renew=bool(renewed))
@@ -171,12 +178,10 @@ def enforce(
         gateway.kernel.apply(step)
     if steps:
         read_back(gateway.kernel.observe(structure, keys), wanted, keys)
-    return Enforced(change=change, renewed=renewed, elements=standing, since=since)
+    return Enforced(change=change, renewed=renewed, elements=standing, since=since, until=until)
 
 
-def _leases(
-    gateway: Gateway, judgement: Judgement, before: Mapping[str, InForce], timezones: tuple[str, ...], now: datetime
-) -> Iterator[Lease]:
+def _leases(gateway: Gateway, judgement: Judgement, before: Mapping[str, InForce], now: datetime) -> Iterator[Lease]:
     """Every measure that should be in force. SUSPEND is enforced once its order is said; a gentler one at once."""
     for one in judgement.judged:
         until, held = one.decision.lease_until, before.get(one.case.id)
@@ -187,8 +192,7 @@ def _leases(
                 continue
             until = min(until, datetime.fromtimestamp(held.lease_until, UTC))
         since = now if held is None or held.since is None else datetime.fromtimestamp(held.since, UTC)
-        lease = Lease(case=one.case.id, services=one.measure.services, until=until, effect=one.measure.effect, since=since)
-        yield lease if takes_effect(lease, timezones, now) else replace(lease, since=None)
+        yield Lease(case=one.case.id, services=one.measure.services, until=until, effect=one.measure.effect, since=since)
 
 
 def _too_much(

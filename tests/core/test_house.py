@@ -158,7 +158,7 @@ ROOMS: Mapping[str, Room] = {
         floor=1,
         may={
             "calendar": "hours and days of the sites",
-            "ruleset": "the members of each measure",
+            "ruleset": "the members of each measure, and the sets they need",
             "stages": "of several measures the strongest counts",
         },
     ),
