@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agent import __version__, alarm, audit, channel, intake, operate, systemd
+from agent import __version__, alarm, audit, channel, clockwork, figures, intake, operate, systemd
 from agent.billing import Source
 from agent.case import favourable
 from agent.config import Config, SourceConfig, billing_sources, company_of, load_sources
@@ -62,6 +62,7 @@ class Enforcer:
     source_configs: Mapping[str, SourceConfig]
     sources: Mapping[str, Source]
     open_watch: Callable[[], Watch] | None = None
+    clockwork: clockwork.Clockwork | None = None
     queue: Queue = field(default_factory=Queue)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -110,11 +111,12 @@ class Enforcer:
             return outcome.status, outcome.message
         for event in outcome.events:
             if favourable(event.type):
-                self.gateway.arrived.setdefault(event.subject, begun)
+                self.gateway.arrived.setdefault(event.subject, (begun, event.occurred_at))
         answer: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
         if not self._waiting:
             asyncio.get_running_loop().call_soon(self._commit)
         self._waiting.append((outcome, answer))
+        self.gateway.metrics.inbox(len(self._waiting))
         status, message = await answer
         self.gateway.metrics.webhook(source, outcome.kind if status == outcome.status else "unwritable")
         return status, message
@@ -126,6 +128,7 @@ class Enforcer:
     def _commit(self) -> None:
         """Everything that waits, in one transaction; if it fails, one by one what can be told apart."""
         waiting, self._waiting = self._waiting, []
+        self.gateway.metrics.inbox(0)
         try:
             self.take(tuple(event for outcome, _ in waiting for event in outcome.events))
         except EventError:
@@ -250,6 +253,7 @@ class Enforcer:
             await self._audit(audit.start)
 
     async def _cycle(self) -> None:
+        clockwork.look(self.clockwork, self.gateway, self.sources)
         if not self.gateway.ledger_good and self.gateway.catch_up(lambda events: alarm.alarms(self.gateway, events)):
             self.queue.forgive()
         await self._settle_due()
@@ -266,11 +270,7 @@ class Enforcer:
         elif time.monotonic() - self._audited_at > max(AUDIT_SECONDS, AUDIT_SHARE * self._audit_took):
             await self._audit(lambda gateway: audit.repair(gateway, "somebody unseen"))
         self.gateway.ledger.tidy()
-        seq, _ = self.gateway.ledger.head()
-        self.gateway.metrics.ledger(sequence=seq, writable=self.gateway.ledger_good)
-        measures = self.gateway.ledger.counts().measures
-        failing = sum(bool(self.gateway.ledger.measures_of(name)) for name in self.gateway.failures)
-        self.gateway.metrics.companies(desired=measures, actual=measures - failing)
+        figures.take(self.gateway)
 
     async def _settle_due(self) -> None:
         """Settle everything that is due; between two companies others get their turn. What is left over is next at once."""
