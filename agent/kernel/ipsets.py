@@ -7,14 +7,12 @@ Rules of this room:
 2. ipset changes one element after the other and promises nothing about several. So whatever fails half-way here takes away what
    it added: fewer are suspended than wanted, never more.
 3. ipset counts leases in whole seconds: they are cut to the second below, but never to none, which would be for ever.
-4. pyroute2 runs an event loop of its own, which can not be inside another one; so one thread of ours does all its work, in the
-   network namespace of the thread that made it.
+4. pyroute2 runs an event loop of its own, which can not be inside another one: call this from a thread that has none.
 """
 
 import errno
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from ipaddress import ip_network
 from typing import Any, TypeVar
@@ -57,17 +55,11 @@ class Ipsets:
         Raises:
             KernelError: the kernel has no ipset, or CAP_NET_ADMIN is missing.
         """
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ipset")
-        try:
-            self._ipset: Any = self._do("open the netlink socket of ipset", IPSet)
-        except KernelError:
-            self._worker.shutdown()
-            raise
+        self._ipset: Any = self._do("open the netlink socket of ipset", IPSet)
 
     def close(self) -> None:
         """Close the socket. What is in the kernel stays."""
-        self._do("close the netlink socket of ipset", self._ipset.close)
-        self._worker.shutdown()
+        self._ipset.close()
 
     def ours(self) -> Mapping[str, tuple[str, int]]:
         """The sets whose name says that they are ours: type and address family of each."""
@@ -171,9 +163,9 @@ class Ipsets:
         return self._do(f"read ipset {name}", do)
 
     def _do(self, what: str, work: Callable[[], _T]) -> _T:
-        """Let the worker do it; its errors become ours."""
+        """Do it; the errors of pyroute2 become ours."""
         try:
-            return self._worker.submit(work).result()
+            return work()
         except (IPSetError, NetlinkError) as error:
             code = _IPSET_ERRNO.get(error.code, error.code)
             if code == errno.ENOSPC:

@@ -9,7 +9,9 @@ Rules of this room:
    that come, rules of IPv4, rules of IPv6, sets that nobody names any more.
 3. What can be known to be wrong is refused before anything is touched.
 4. One hand at a time writes the tables: the lock of the iptables programs is taken, for a bounded time.
-5. Nothing tells when others change legacy rules or ipsets, so there is nothing to listen to: who asks must look by the clock.
+5. One thread of ours does all the work, in the network namespace of the thread that made it: the legacy library opens its sockets
+   anew in the caller's, and pyroute2 can not be inside another event loop.
+6. Nothing tells when others change legacy rules or ipsets, so there is nothing to listen to: who asks must look by the clock.
 """
 
 import errno
@@ -17,6 +19,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -67,16 +70,44 @@ class IptablesKernel:
             ) from None
         self._iptc: Any = iptc
         self._shapes: dict[str, MemberSet] = {}
+        self._closed = False
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="iptables")
+        try:
+            self._sets: Ipsets = self._worker.submit(self._open).result()
+        except KernelError:
+            self._worker.shutdown()
+            raise
+
+    def _open(self) -> Ipsets:
         for family in _FAMILIES:
             self._table(family)
-        self._sets = Ipsets()
+        return Ipsets()
 
     def close(self) -> None:
         """Close the sockets. What is in the kernel stays."""
-        self._sets.close()
+        if not self._closed:
+            self._closed = True
+            self._worker.submit(self._sets.close).result()
+            self._worker.shutdown()
 
     def observe(self, structure: Structure, keys: Sequence[Key] = ()) -> Observed:
         """See `agent.kernel.Kernel`. A set in which one of `keys` is asked for is read whole: ipset shows no member alone."""
+        return self._worker.submit(self._observe, structure, keys).result()
+
+    def check(self, change: Change) -> None:
+        """See `agent.kernel.Kernel`."""
+        self._worker.submit(self._check, change).result()
+
+    def apply(self, change: Change) -> None:
+        """See `agent.kernel.Kernel`, but for what rule 2 of this room says."""
+        self._worker.submit(self._apply, change).result()
+
+    def dump(self, set_name: str, *, whole: bool = True) -> Iterator[tuple[bytes, Found]]:
+        """See `agent.kernel.Kernel`. Always whole."""
+        del whole
+        yield from self._worker.submit(self._dump, set_name).result()
+
+    def _observe(self, structure: Structure, keys: Sequence[Key]) -> Observed:
         sets = self._learn(structure)
         there = self._sets.ours()
         strangers: list[str] = []
@@ -95,8 +126,7 @@ class IptablesKernel:
             members=self._members(sets, there, keys),
         )
 
-    def check(self, change: Change) -> None:
-        """See `agent.kernel.Kernel`."""
+    def _check(self, change: Change) -> None:
         elements.check_members(change.add)
         if change.remove_table:
             if not replace(change, remove_table=False).empty:
@@ -109,9 +139,8 @@ class IptablesKernel:
         for member in members:
             check_key(sets.get(member.set), member)
 
-    def apply(self, change: Change) -> None:
-        """See `agent.kernel.Kernel`, but for what rule 2 of this room says."""
-        self.check(change)
+    def _apply(self, change: Change) -> None:
+        self._check(change)
         if change.remove_table:
             self._remove()
             return
@@ -128,13 +157,11 @@ class IptablesKernel:
             for name in sorted(set(there) - {ipset_name(name) for name in sets}):
                 self._sets.destroy(name)
 
-    def dump(self, set_name: str, *, whole: bool = True) -> Iterator[tuple[bytes, Found]]:
-        """See `agent.kernel.Kernel`. Always whole."""
-        del whole
+    def _dump(self, set_name: str) -> Sequence[tuple[bytes, Found]]:
         members = self._known(Change()).get(set_name)
         if members is None:
             raise KernelError(errno=errno.ENOENT, what=f"there is no set {set_name}")
-        yield from self._sets.read(ipset_name(set_name), members)
+        return self._sets.read(ipset_name(set_name), members)
 
     # --- sets -----------------------------------------------------------------------------------------------------------
 
