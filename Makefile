@@ -5,7 +5,8 @@
 SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
-DEBIAN_PACKAGES := python3 python3-venv nftables libnftables1 iproute2 conntrack procps util-linux
+DEBIAN_PACKAGES := python3 python3-venv nftables libnftables1 iproute2 conntrack procps util-linux \
+  iptables ipset gcc libc6-dev python3-dev
 PYTHON := $(or $(shell command -v /usr/bin/python3 2>/dev/null),python3)
 
 .PHONY: help
@@ -30,7 +31,7 @@ $(VENV)/run: .cache/debian requirements/run.txt requirements/build.txt pyproject
 	@touch $@
 
 $(VENV)/dev: $(VENV)/run requirements/dev.txt
-	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes --no-build-isolation --use-pep517 -r requirements/dev.txt
 	@touch $@
 
 .PHONY: demo
