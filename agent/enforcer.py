@@ -23,6 +23,7 @@ from agent import __version__, alarm, audit, channel, intake, operate, systemd
 from agent.billing import Source
 from agent.case import favourable
 from agent.config import Config, SourceConfig, billing_sources, company_of, load_sources
+from agent.emergency.record import record
 from agent.errors import EventError, KernelError, LedgerCorrupt, LedgerUnwritable
 from agent.event import HOST, Event, instant
 from agent.gateway import Gateway, InForceRules, Review, agent_event, log
@@ -273,6 +274,7 @@ class Enforcer:
         await asyncio.sleep(0)  # the answers to what was just committed go out first
         while not self.stopping.is_set():
             self.gateway.look_around()
+            record(self.gateway)
             worked = False
             for done in self.queue.step(self.gateway):
                 worked = True

@@ -122,7 +122,7 @@ class Gateway:
     def look_around(self) -> None:
         """Read what concerns no single company: the stop file, the host's record, how much was suspended lately."""
         now = self.now()
-        self.stop = _joined(stopfile.read(self.stop_path), stopfile.read(self.spare_stop_path))
+        self.stop = self._stops()
         if self.held_in_memory is not None:
             self.stop = replace(self.stop, all=self.held_in_memory)
         host, before = host_facts(self.ledger.record(HOST) or EMPTY_RECORD), self.host
@@ -290,10 +290,11 @@ class Gateway:
         now = self.now()
         companies = {}
         for company, waiting in self.volatile.items():
-            if company != HOST:
-                before = _waited_for(self.stop.companies.get(company))
+            pause = self.stop.companies.get(company)
+            if company != HOST and (pause is None or pause.by == stopfile.AGENT):  # a person's word that it is restored says more
+                before = _waited_for(pause)
                 ids = dict.fromkeys((*before, *(event.id for event in waiting)))
-                companies[company] = stopfile.Pause(by="ecluse", at=now, reason=_VOLATILE + " ".join(ids), restore=True)
+                companies[company] = stopfile.Pause(by=stopfile.AGENT, at=now, reason=_VOLATILE + " ".join(ids), restore=True)
         try:
             self.stop_more(replace(self.stop, companies={**self.stop.companies, **companies}))
         except OSError as error:  # memory still has it
@@ -307,6 +308,9 @@ class Gateway:
         Raises:
             OSError: neither place could be written; the former files are as they were.
         """
+        found = self._stops()
+        if not found.fault:  # a person may have written it without us meanwhile
+            stop = replace(_joined(stop, found), companies={**found.companies, **stop.companies})
         try:
             stopfile.write(self.stop_path, stop)
         except OSError as error:
@@ -323,6 +327,9 @@ class Gateway:
         stopfile.write(self.stop_path, stop)
         stopfile.write(self.spare_stop_path, stopfile.Stop())
         self.stop = stop
+
+    def _stops(self) -> stopfile.Stop:
+        return _joined(stopfile.read(self.stop_path), stopfile.read(self.spare_stop_path))
 
     def hold_in_memory(self, pause: stopfile.Pause | None) -> None:
         """Obey a pause that could not be written to the stop file; None ends it."""
@@ -363,8 +370,11 @@ class Gateway:
 
     def forget_volatile(self) -> None:
         """Let go of companies whose facts that waited are in the ledger now, also those that a former process wrote down."""
+        if not self.stop.companies or self.held_in_memory is not None:
+            return
+        self.stop = self._stops()  # a person may have written it without us meanwhile
         kept = {company: pause for company, pause in self.stop.companies.items() if not self._recorded(pause)}
-        if len(kept) < len(self.stop.companies) and not self.stop.fault and self.held_in_memory is None:
+        if len(kept) < len(self.stop.companies) and not self.stop.fault:
             try:
                 self.stop_less(replace(self.stop, companies=kept))
             except OSError as error:

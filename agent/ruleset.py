@@ -24,7 +24,7 @@ from hashlib import sha256
 from ipaddress import ip_network
 from typing import Literal
 
-from agent.model import L4, Attachment, Company, Family, Network, Ports, Selector, Service, Shape, StandingKey, Subscription, Terms
+from agent.model import L4, Attachment, Company, Family, Network, Selector, Service, Shape, StandingKey, Subscription, Terms
 from agent.rules import (
     Chain,
     DispatchFamily,
@@ -42,12 +42,10 @@ from agent.rules import (
     Side,
     Structure,
 )
+from agent.spans import box_order, disjoint
 
 #: The chain that every refusal ends in; `RefuseMembers` goes there.
 REFUSE = "refuse"
-
-#: All ports of a protocol.
-ALL_PORTS: Ports = (0, 65535)
 
 #: A host with at most this many named ports is listed port by port in the hash map, which is cheaper to ask than ranges.
 MAX_LISTED_PORTS = 16
@@ -248,99 +246,11 @@ def _entries(service: Service, family: Family, way: Literal["to", "from"], *, ra
     chain = chain_name(service.id, family, way)
     selectors = [s for s in service.selectors if s.prefix.version == family and listed_by_port(s) is not ranged]
     if ranged:
-        boxes = _disjoint(selectors)
+        boxes = disjoint(selectors)
     else:
         boxes = {(s.prefix, s.protocol, (port, port)) for s in selectors for low, high in s.ports for port in range(low, high + 1)}
-    for prefix, protocol, ports in sorted(boxes, key=_box_order):
+    for prefix, protocol, ports in sorted(boxes, key=box_order):
         yield ServiceEntry(prefix=prefix, protocol=protocol, ports=ports, chain=chain)
-
-
-_Box = tuple[Network, L4, Ports]
-
-
-def _box_order(box: _Box) -> tuple[int, int, str, Ports]:
-    prefix, protocol, ports = box
-    return int(prefix.network_address), prefix.prefixlen, protocol.value, ports
-
-
-def _disjoint(selectors: Iterable[Selector]) -> set[_Box]:
-    """The same packets as boxes that do not overlap: the kernel's range sets refuse an overlap, even of equal verdicts.
-
-    Prefixes are nested or apart. So: cut what takes every protocol out of the prefixes of the others, then go from the
-    broadest prefix to the narrowest and give each only the ports that no broader one took.
-    """
-    selectors = tuple(selectors)
-    whole = _outermost(s.prefix for s in selectors if s.protocol is L4.ANY)
-    boxes: set[_Box] = {(prefix, L4.ANY, ALL_PORTS) for prefix in whole}
-    for protocol in (L4.TCP, L4.UDP):
-        asked: dict[Network, list[Ports]] = {}
-        for selector in selectors:
-            if selector.protocol is protocol:
-                for prefix in _without(selector.prefix, whole):
-                    asked.setdefault(prefix, []).extend(selector.ports or (ALL_PORTS,))
-        taken: list[tuple[Network, list[Ports]]] = []
-        for prefix in sorted(asked, key=_broadest_first):
-            ports = _merged(asked[prefix])
-            for broader, gone in taken:
-                if _within(prefix, broader):
-                    ports = _less(ports, gone)
-            if ports:
-                taken.append((prefix, ports))
-                boxes |= {(prefix, protocol, span) for span in ports}
-    return boxes
-
-
-def _outermost(prefixes: Iterable[Network]) -> list[Network]:
-    """The same addresses without the prefixes that lie in another one."""
-    outermost: list[Network] = []
-    for prefix in sorted(prefixes, key=_broadest_first):
-        if not any(_within(prefix, broader) for broader in outermost):
-            outermost.append(prefix)
-    return outermost
-
-
-def _broadest_first(prefix: Network) -> tuple[int, int]:
-    return prefix.prefixlen, int(prefix.network_address)
-
-
-def _within(inner: Network, outer: Network) -> bool:
-    return inner.subnet_of(outer)  # type: ignore[arg-type]  # both are of one family here
-
-
-def _without(prefix: Network, holes: Iterable[Network]) -> list[Network]:
-    """`prefix` less every hole, as prefixes."""
-    left = [prefix]
-    for hole in holes:
-        kept: list[Network] = []
-        for part in left:
-            if _within(part, hole):
-                continue
-            kept += part.address_exclude(hole) if _within(hole, part) else [part]  # type: ignore[arg-type]
-        left = kept
-    return left
-
-
-def _merged(spans: Iterable[Ports]) -> list[Ports]:
-    """The same ports as ordered spans that neither overlap nor touch."""
-    merged: list[Ports] = []
-    for low, high in sorted(spans):
-        if merged and low <= merged[-1][1] + 1:
-            merged[-1] = (merged[-1][0], max(high, merged[-1][1]))
-        else:
-            merged.append((low, high))
-    return merged
-
-
-def _less(spans: list[Ports], gone: list[Ports]) -> list[Ports]:
-    """Ordered `spans` without the ports in `gone`."""
-    for cut_low, cut_high in gone:
-        spans = [
-            part
-            for low, high in spans
-            for part in ((low, min(high, cut_low - 1)), (max(low, cut_high + 1), high))
-            if part[0] <= part[1]
-        ]
-    return spans
 
 
 # --- members ----------------------------------------------------------------------------------------------------------

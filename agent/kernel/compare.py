@@ -148,6 +148,11 @@ def read_table(netlink: Netlink) -> TableState | None:
     )
 
 
+def member_sets(netlink: Netlink) -> tuple[str, ...]:
+    """The names of the sets in our table that are no maps; none without a table."""
+    return tuple(name for name, type_ in _read_sets(netlink) if not type_.flags & _MAP)
+
+
 def strangers(state: TableState, want: Wanted) -> Iterator[str]:
     """What is in our table and not as we put it there, each in a few words a person can look for."""
     if state.asleep:

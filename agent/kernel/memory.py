@@ -85,6 +85,10 @@ class MemoryKernel:
         for element in change.add:
             self._members(element.set)[element.key] = _Member(case=element.case, ends_ms=now_ms + element.timeout_ms)
 
+    def sets(self) -> tuple[str, ...]:
+        """See `agent.kernel.Kernel`."""
+        return tuple(self._table.members) if self._table else ()
+
     def dump(self, set_name: str, *, whole: bool = True) -> Iterator[tuple[bytes, Found]]:
         """See `agent.kernel.Kernel`."""
         del whole

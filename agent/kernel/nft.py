@@ -102,6 +102,10 @@ class NftKernel:
         """See `agent.kernel.Kernel`."""
         self._do(change, commit=True)
 
+    def sets(self) -> tuple[str, ...]:
+        """See `agent.kernel.Kernel`."""
+        return compare.member_sets(self._netlink)
+
     def dump(self, set_name: str, *, whole: bool = True) -> Iterator[tuple[bytes, Found]]:
         """See `agent.kernel.Kernel`.
 

@@ -126,8 +126,17 @@ ROOMS: Mapping[str, Room] = {
             "policy": "what persons let pass counts at its floor",
         },
     ),
-    "ruleset": Room(floor=1),
-    "proof": Room(floor=1, may={"ruleset": "proves what was compiled"}),
+    "spans": Room(floor=1),
+    "ends": Room(floor=1, may={"spans": "all ports of a protocol"}),
+    "ruleset": Room(floor=1, may={"spans": "the kernel's range sets take no overlaps"}),
+    "proof": Room(
+        floor=1,
+        may={
+            "ruleset": "proves what was compiled",
+            "ends": "interval arithmetic over all that could be refused",
+            "spans": "all ports of a protocol",
+        },
+    ),
     "plan": Room(floor=1, may={"ruleset": "compares what was compiled with what was observed"}),
     "nfttext": Room(floor=1, may={"ruleset": "writes what was compiled"}),
     # --- floor 2: one outside thing each; they never import each other ---
@@ -218,6 +227,14 @@ ROOMS: Mapping[str, Room] = {
             "plan": "the change that leads there",
             "kernel": "observe, check, apply",
             "ledger": "what was done is a fact",
+        },
+    ),
+    "emergency": Room(
+        floor=3,
+        may={
+            "kernel": "takes out what is there, whoever put it in",
+            "stopfile": "keeps it so",
+            "gateway": "what was stopped without the enforcer is recorded by it",
         },
     ),
     "history": Room(floor=3, pure=True),
