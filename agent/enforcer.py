@@ -47,6 +47,9 @@ BREATH = 0.001
 AUDIT_SECONDS = 60.0
 AUDIT_SHARE = 50
 
+#: Where the kernel tells nothing of changes by others, our table is looked at this often.
+LOOK_SECONDS = 5.0
+
 _TRY_AGAIN = "the ledger can not be written now; please try again"
 
 
@@ -73,6 +76,7 @@ class Enforcer:
     _away: bool = False
     _reloading: asyncio.Lock = field(default_factory=asyncio.Lock)
     _audited_at: float = 0.0
+    _looked_at: float = 0.0
     _audit_took: float = 0.0
 
     # --- what the listening side and the operators ask -------------------------------------------------------------
@@ -199,9 +203,13 @@ class Enforcer:
         asyncio.get_running_loop().add_reader(watch.fileno(), self.touched, watch)
         # What happened between the load and the first notification is looked for once.
         with suppress(KernelError):
-            if self.gateway.kernel.observe(self.gateway.rules.structure).structure != "as_wanted":
-                self._touched = "somebody else"
+            self._see()
         return watch
+
+    def _see(self) -> None:
+        if self.gateway.kernel.observe(self.gateway.rules.structure).structure != "as_wanted":
+            self._touched = "somebody else"
+            self.wake.set()
 
     async def _keep_going(self) -> None:
         while not self.stopping.is_set():
@@ -261,12 +269,20 @@ class Enforcer:
             await self._audit(lambda gateway: audit.repair(gateway, cause))
         elif time.monotonic() - self._audited_at > max(AUDIT_SECONDS, AUDIT_SHARE * self._audit_took):
             await self._audit(lambda gateway: audit.repair(gateway, "somebody unseen"))
+        else:
+            self._look()
         self.gateway.ledger.tidy()
         seq, _ = self.gateway.ledger.head()
         self.gateway.metrics.ledger(sequence=seq, writable=self.gateway.ledger_good)
         measures = self.gateway.ledger.counts().measures
         failing = sum(bool(self.gateway.ledger.measures_of(name)) for name in self.gateway.failures)
         self.gateway.metrics.companies(desired=measures, actual=measures - failing)
+
+    def _look(self) -> None:
+        """Look by the clock whether our table is as it should be, where nobody tells (legacy iptables)."""
+        if self.open_watch is None and time.monotonic() - self._looked_at > LOOK_SECONDS:
+            self._looked_at = time.monotonic()
+            self._see()
 
     async def _settle_due(self) -> None:
         """Settle everything that is due; between two companies others get their turn. What is left over is next at once."""

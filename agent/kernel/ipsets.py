@@ -152,6 +152,16 @@ class Ipsets:
                 self.delete(name, members, new)
             raise
 
+    def prefixlen(self, name: str) -> int:
+        """How long the prefixes in a set are, all of one length; 0 for an empty one."""
+
+        def do() -> int:
+            pages = (message.get_attr("IPSET_ATTR_ADT") for message in self._ipset.list(name))
+            shown = [element for page in pages if page is not None for element in page.get_attrs("IPSET_ATTR_DATA")]
+            return int(shown[0].get_attr("IPSET_ATTR_CIDR")) if shown else 0
+
+        return self._do(f"read ipset {name}", do)
+
     def read(self, name: str, members: MemberSet) -> Sequence[tuple[bytes, Found]]:
         """Every living member, the whole set at once: ipset shows no single one with its lease."""
 

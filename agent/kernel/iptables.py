@@ -3,7 +3,7 @@
 Rules of this room:
 
 1. Own chains `ECLUSE-*` in the filter tables of both families, each called by one jump at the head of FORWARD and INPUT; own
-   ipsets `ecluse-*`. Nothing else is touched, and no chain of others is ever flushed.
+   ipsets `ECLUSE-*`. Nothing else is touched, and no chain of others is ever flushed.
 2. There is no transaction over everything here, only one for each family's table. So a change goes in an order in which whatever
    dies or fails half-way leaves less suspended, never more, and never a protected flow: members that go, sets that are new, members
    that come, rules of IPv4, rules of IPv6, sets that nobody names any more.
@@ -23,6 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from socket import AF_INET, AF_INET6
 from typing import Any, Final, TypeVar
 
 from agent.errors import KernelError
@@ -40,8 +41,12 @@ _LOCK = Path("/run/xtables.lock")
 _LOCK_SECONDS = 5.0
 _LOCK_PAUSE_S = 0.02
 _ATTEMPTS = 5
-_TYPES = {False: "hash:net", True: "hash:net,iface"}
-_ADDRESS_FAMILY = {4: 2, 6: 10}
+_KINDS: Mapping[tuple[str, int], tuple[Family, bool]] = {
+    ("hash:net", AF_INET): (4, False),
+    ("hash:net,iface", AF_INET): (4, True),
+    ("hash:net", AF_INET6): (6, False),
+    ("hash:net,iface", AF_INET6): (6, True),
+}
 
 _Named = TypeVar("_Named", Key, Element)
 
@@ -101,6 +106,10 @@ class IptablesKernel:
     def apply(self, change: Change) -> None:
         """See `agent.kernel.Kernel`, but for what rule 2 of this room says."""
         self._worker.submit(self._apply, change).result()
+
+    def sets(self) -> tuple[str, ...]:
+        """See `agent.kernel.Kernel`. Those of which no structure was seen go by the names of their ipsets."""
+        return tuple(sorted(self._worker.submit(self._known, Change()).result()))
 
     def dump(self, set_name: str, *, whole: bool = True) -> Iterator[tuple[bytes, Found]]:
         """See `agent.kernel.Kernel`. Always whole."""
@@ -176,7 +185,14 @@ class IptablesKernel:
         if change.structure is not None:
             return self._learn(change.structure)
         there = self._sets.ours()
-        return {name: members for name, members in self._shapes.items() if ipset_name(name) in there}
+        known = {name: members for name, members in self._shapes.items() if there.get(ipset_name(name)) == _kind(members)}
+        nameless = set(there) - {ipset_name(name) for name in known}
+        return known | {name: self._guess(name, there[name]) for name in nameless if there[name] in _KINDS}
+
+    def _guess(self, name: str, kind: tuple[str, int]) -> MemberSet:
+        """What a set is for that is ours by its name, and of which no structure was seen: its members tell how long prefixes are."""
+        family, interface = _KINDS[kind]
+        return MemberSet(name=name, family=family, prefixlen=self._sets.prefixlen(name), interface=interface)
 
     def _make_sets(self, sets: Mapping[str, MemberSet], there: Mapping[str, tuple[str, int]]) -> None:
         wrong = [name for name, members in sets.items() if there.get(ipset_name(name), _kind(members)) != _kind(members)]
@@ -319,7 +335,7 @@ def _as_wanted(sets: Mapping[str, MemberSet], there: Mapping[str, tuple[str, int
 
 
 def _kind(members: MemberSet) -> tuple[str, int]:
-    return _TYPES[members.interface], _ADDRESS_FAMILY[members.family]
+    return next(kind for kind, shape in _KINDS.items() if shape == (members.family, members.interface))
 
 
 def _by_set(items: Sequence[_Named]) -> dict[str, list[_Named]]:

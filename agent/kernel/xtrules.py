@@ -3,7 +3,7 @@
 Rules of this room:
 
 1. Pure: no kernel, no library. `iptables` writes these values and compares what it reads with them.
-2. Everything of ours is called `ECLUSE-...` (chains) or `ecluse-...` (ipset), so that a process with no memory knows it.
+2. Everything of ours is called `ECLUSE-...`, chains and ipsets, so that a process with no memory knows it; no name that `ruleset` makes has capitals.
 3. Each rule carries a comment: a hash over its chain so far, as in `nfttext`. Drift is a comparison of comments.
 4. A service map becomes one rule an entry. What is constant may be linear; members never are.
 """
@@ -30,7 +30,7 @@ from agent.rules import (
 from agent.ruleset import REFUSE
 
 CHAIN_PREFIX = "ECLUSE-"
-SET_PREFIX = "ecluse-"
+SET_PREFIX = "ECLUSE-"
 
 #: Longest names that the kernel takes: XT_EXTENSION_MAXNAMELEN and IPSET_MAXNAMELEN without their NUL.
 _CHAIN_BYTES, _SET_BYTES = 28, 31
@@ -74,8 +74,8 @@ def chain_name(name: str) -> str:
 
 
 def ipset_name(name: str) -> str:
-    """The ipset of one member set."""
-    return _short(SET_PREFIX, name, _SET_BYTES)
+    """The ipset of one member set. A name that is one already, of a set whose structure is not known, stays as it is."""
+    return name if name.startswith(SET_PREFIX) else _short(SET_PREFIX, name, _SET_BYTES)
 
 
 def _short(prefix: str, name: str, limit: int) -> str:

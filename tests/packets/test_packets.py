@@ -69,7 +69,7 @@ def test_every_refused_packet_is_counted_for_its_company_and_service_and_nothing
     packets = {key.set: found.packets for key, found in observed.members.items()}
     assert packets == {"ged4if_24": 3, "ged6if_64": 3, "vpn4if_24": 0, "vpn6if_64": 0}
     if net.kernel.name == "iptables":
-        listed = net.run("ipset", "list", "ecluse-ged4if_24")
+        listed = net.run("ipset", "list", "ECLUSE-ged4if_24")
         assert re.search(r'10\.20\.10\.0/24,za0 timeout 35\d\d packets 3 bytes \d+ comment "za:2024-7"', listed)
         return
     listed = net.nft("list", "set", "inet", "ecluse", "ged4if_24")
