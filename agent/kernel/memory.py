@@ -30,7 +30,7 @@ from agent.rules import (
     ServiceMap,
     Structure,
 )
-from agent.ruleset import INTERFACE_BYTES, REFUSE
+from agent.ruleset import REFUSE, key_length
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -160,7 +160,7 @@ def check_key(members: MemberSet | None, item: Key | Element) -> None:
     """Refuse a member of a set that is not there (None), or whose key does not fit it."""
     if members is None:
         raise _missing(f"set {item.set}")
-    length = (INTERFACE_BYTES if members.interface else 0) + (4 if members.family == 4 else 16)
+    length = key_length(members)
     if len(item.key) != length:
         raise KernelError(errno=EINVAL, what=f"a key of set {item.set} has {length} bytes, not {len(item.key)}")
 
