@@ -37,8 +37,7 @@ from agent.rules import Change, Element, Found, Key, MemberSet, Observed, Struct
 
 _FAMILIES: tuple[Family, ...] = (4, 6)
 _HOOKS = ("FORWARD", "INPUT")
-_LOCK = Path("/run/xtables.lock")
-_LOCK_SECONDS = 5.0
+LOCK = Path("/run/xtables.lock")
 _LOCK_PAUSE_S = 0.02
 _ATTEMPTS = 5
 _KINDS: Mapping[tuple[str, int], tuple[Family, bool]] = {
@@ -59,8 +58,12 @@ class IptablesKernel:
 
     name: Final = "iptables"
 
-    def __init__(self) -> None:
+    def __init__(self, *, lock: Path = LOCK, lock_seconds: float = 5.0) -> None:
         """Load the libraries and see that the tables and ipset answer.
+
+        Args:
+            lock: the file that the iptables programs lock while they change tables.
+            lock_seconds: wait for it so long at most.
 
         Raises:
             KernelError: python-iptables is not installed (ENOENT), rights are missing (EPERM), or the kernel has no legacy tables.
@@ -75,7 +78,7 @@ class IptablesKernel:
             ) from None
         self._iptc: Any = iptc
         self._shapes: dict[str, MemberSet] = {}
-        self._closed = False
+        self._closed, self._lock, self._lock_seconds = False, lock, lock_seconds
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="iptables")
         try:
             self._sets: Ipsets = self._worker.submit(self._open).result()
@@ -190,7 +193,7 @@ class IptablesKernel:
         return known | {name: self._guess(name, there[name]) for name in nameless if there[name] in _KINDS}
 
     def _guess(self, name: str, kind: tuple[str, int]) -> MemberSet:
-        """What a set is for that is ours by its name, and of which no structure was seen: its members tell how long prefixes are."""
+        """What a set of ours is for, of which no structure was seen: its members tell how long its prefixes are."""
         family, interface = _KINDS[kind]
         return MemberSet(name=name, family=family, prefixlen=self._sets.prefixlen(name), interface=interface)
 
@@ -249,7 +252,7 @@ class IptablesKernel:
 
     def _write(self, family: Family, chains: Sequence[XtChain]) -> None:
         """Make the filter table of one family hold exactly these chains of ours, in one commit."""
-        with _locked():
+        with _locked(self._lock, self._lock_seconds):
             for left in reversed(range(_ATTEMPTS)):
                 if self._read(family).equals(chains):
                     return
@@ -382,7 +385,7 @@ def _refusal(what: str, error: Exception) -> KernelError:
 
 
 @contextmanager
-def _locked() -> Iterator[None]:
+def _locked(path: Path, seconds: float) -> Iterator[None]:
     """Hold the lock that the iptables programs take, for which they wait with `-w`.
 
     A sandbox in which the file can not be opened goes on without it: the kernel itself refuses a table that changed meanwhile.
@@ -391,19 +394,19 @@ def _locked() -> Iterator[None]:
         KernelError: EAGAIN when somebody holds it for too long.
     """
     try:
-        handle = os.open(_LOCK, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        handle = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError:
         yield
         return
     try:
-        until = time.monotonic() + _LOCK_SECONDS
+        until = time.monotonic() + seconds
         while True:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
                 if time.monotonic() > until:
-                    raise failure(errno.EAGAIN, f"another program holds {_LOCK}") from None
+                    raise failure(errno.EAGAIN, f"another program holds {path}") from None
             time.sleep(_LOCK_PAUSE_S)
         yield
     finally:

@@ -3,7 +3,8 @@
 Rules of this room:
 
 1. Pure: no kernel, no library. `iptables` writes these values and compares what it reads with them.
-2. Everything of ours is called `ECLUSE-...`, chains and ipsets, so that a process with no memory knows it; no name that `ruleset` makes has capitals.
+2. Everything of ours is called `ECLUSE-...`, chains and ipsets, so that a process with no memory knows it; `ruleset` makes no
+   name with capitals.
 3. Each rule carries a comment: a hash over its chain so far, as in `nfttext`. Drift is a comparison of comments.
 4. A service map becomes one rule an entry. What is constant may be linear; members never are.
 """
@@ -124,6 +125,8 @@ def _rules(rule: Rule, family: Family, sets: Mapping[str, MemberSet], maps: Mapp
             yield XtRule(protocol="tcp", flags=("RST", "RST", False), target="RETURN")
         case PassAnswers():
             yield XtRule(protocol="tcp", flags=("FIN,SYN,RST,ACK", "SYN", True), target="RETURN")
+        case RefuseMembers(member=True):
+            pass  # legacy iptables does not see by which member of a VRF a packet came: it is not refused
         case RefuseMembers() if sets[rule.set].family == family:
             yield XtRule(members=(ipset_name(rule.set), _directions(sets[rule.set], rule.side)), goto=chain_name(REFUSE))
         case Refuse(tcp=True):
