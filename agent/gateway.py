@@ -18,6 +18,7 @@ from agent.calendar import day_start, local_date, public_holidays
 from agent.case import EMPTY_RECORD, HostFacts, Record, fold, host_facts
 from agent.errors import LedgerCorrupt, LedgerUnwritable
 from agent.event import HOST, Event
+from agent.fight import Fight
 from agent.gate import World
 from agent.judge import Judgement, judge
 from agent.kernel import Kernel
@@ -84,8 +85,8 @@ class Gateway:
     ground. They count like recorded ones, and are recorded as soon as the ledger takes them. `waiting`: proposed cases that wait
     for persons or the moment, by company, as far as they were looked at since the start (they are every minute); `again`:
     companies to be looked at now although nothing was said about them. `review`: see there; None once it is over. `held`: changes
-    that the guard holds, by company, in French and English. `kernel_why`: why this backend, in both.
-    `most_elements`: so many may be refused anew to one company at once.
+    that the guard holds, by company, in French and English. `kernel_why`: why this backend, in both. `most_elements`: so many may be
+    refused anew to one company at once. `fight`: how often our table had to be put back lately.
     """
 
     ledger: Ledger
@@ -105,6 +106,7 @@ class Gateway:
     held: dict[str, tuple[str, str]] = field(default_factory=dict)
     kernel_why: tuple[str, str] = ("", "")
     most_elements: int = MOST_ELEMENTS
+    fight: Fight = field(default_factory=Fight)
     tally: Tally = field(init=False)
     host: HostFacts = field(init=False)
     ledger_good: bool = True

@@ -69,6 +69,7 @@ def status(gateway: Gateway, policy_problems: tuple[str, ...]) -> dict[str, Any]
             "structure": structure,
             "last_good_cycle": instant(gateway.last_good_at) if gateway.last_good_at else None,
             "last_sentence": gateway.last_sentence,
+            "contested_by": list(gateway.fight.by) if gateway.fight.on else [],
         },
         "ledger": {"seq": counts.events, "writable": gateway.ledger_good},
         "paused": stop.all is not None,

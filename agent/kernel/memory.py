@@ -85,6 +85,9 @@ class MemoryKernel:
         for element in change.add:
             self._members(element.set)[element.key] = _Member(case=element.case, ends_ms=now_ms + element.timeout_ms)
 
+    def close(self) -> None:
+        """See `agent.kernel.Kernel`."""
+
     def sets(self) -> tuple[str, ...]:
         """See `agent.kernel.Kernel`."""
         return tuple(self._table.members) if self._table else ()
