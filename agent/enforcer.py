@@ -193,7 +193,7 @@ class Enforcer:
         await self._settle_due()
         cleared = self._keep_cleared()
         if cleared or self.stopping.is_set():
-            pass
+            self._touched = ""  # there is nothing of ours to put right
         elif self._away:  # a person let suspensions be possible again
             self._away, self._touched = False, ""
             await self._audit(audit.start)

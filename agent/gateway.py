@@ -85,8 +85,8 @@ class Gateway:
     ground. They count like recorded ones, and are recorded as soon as the ledger takes them. `waiting`: proposed cases that wait
     for persons or the moment, by company, as far as they were looked at since the start (they are every minute); `again`:
     companies to be looked at now although nothing was said about them. `review`: see there; None once it is over. `held`: changes
-    that the guard holds, by company, in French and English. `kernel_why`: why this backend, in both. `most_elements`: so many may be
-    refused anew to one company at once. `fight`: how often our table had to be put back lately.
+    that the guard holds, by company, in French and English. `kernel_why`: why this backend, in both. `most_elements`: so many may
+    be refused anew to one company at once. `fight`: how often our table had to be put back lately.
     """
 
     ledger: Ledger
