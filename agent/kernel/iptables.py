@@ -140,6 +140,13 @@ class IptablesKernel:
 
     def _check(self, change: Change) -> None:
         elements.check_members(change.add)
+        capped = next((element for element in change.add if element.kbit), None)
+        if capped is not None:
+            raise KernelError(
+                errno=errno.EOPNOTSUPP,
+                what=f"legacy iptables has no bandwidth cap for each member (case {capped.case})",
+                mend="Restrict by effective_hours instead of stage2_kbit, or use nf_tables (kernel: nft)",
+            )
         if change.remove_table:
             if not replace(change, remove_table=False).empty:
                 raise KernelError(errno=errno.EINVAL, what="removing what is ours comes alone in its change")
@@ -302,6 +309,8 @@ class IptablesKernel:
         _transport(made, rule)
         if rule.members:
             made.create_match("set").match_set = list(rule.members)
+        if rule.state:
+            made.create_match("conntrack").ctstate = rule.state
         if comment:
             made.create_match("comment").comment = comment
         target = made.create_target(rule.goto or rule.target, goto=bool(rule.goto))

@@ -15,11 +15,13 @@ from hashlib import sha256
 
 from agent.model import L4, Family, Ports
 from agent.rules import (
+    CapMembers,
     Chain,
     DispatchFamily,
     LookupService,
     MemberSet,
     PassAnswers,
+    PassMembers,
     PassResets,
     Refuse,
     RefuseMembers,
@@ -44,7 +46,7 @@ class XtRule:
     """One rule of one family. Empty fields match everything; `goto` or `target` is where it ends.
 
     `flags`: mask, flags that are set, and whether the match is turned around. `members`: name of an ipset and the directions of its
-    dimensions. `reject`: what the REJECT target answers with.
+    dimensions. `state`: of its connection. `reject`: what the REJECT target answers with.
     """
 
     source: str = ""
@@ -54,6 +56,7 @@ class XtRule:
     destination_ports: str = ""
     flags: tuple[str, str, bool] | None = None
     members: tuple[str, str] | None = None
+    state: str = ""
     goto: str = ""
     target: str = ""
     reject: str = ""
@@ -125,10 +128,14 @@ def _rules(rule: Rule, family: Family, sets: Mapping[str, MemberSet], maps: Mapp
             yield XtRule(protocol="tcp", flags=("RST", "RST", False), target="RETURN")
         case PassAnswers():
             yield XtRule(protocol="tcp", flags=("FIN,SYN,RST,ACK", "SYN", True), target="RETURN")
-        case RefuseMembers(member=True):
+        case RefuseMembers(member=True) | CapMembers(member=True) | PassMembers(member=True):
             pass  # legacy iptables does not see by which member of a VRF a packet came: it is not refused
         case RefuseMembers() if sets[rule.set].family == family:
             yield XtRule(members=(ipset_name(rule.set), _directions(sets[rule.set], rule.side)), goto=chain_name(REFUSE))
+        case PassMembers() if sets[rule.set].family == family:
+            # RETURN, not ACCEPT: the gateway's own rules come behind ours, and an ACCEPT here would end them too.
+            here = ipset_name(rule.set), _directions(sets[rule.set], rule.side)
+            yield XtRule(members=here, state="ESTABLISHED" if rule.established else "", target="RETURN")
         case Refuse(tcp=True):
             yield XtRule(protocol="tcp", target="REJECT", reject="tcp-reset")
         case Refuse():
