@@ -6,8 +6,9 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 DEBIAN_PACKAGES := python3 python3-venv nftables libnftables1 iproute2 conntrack procps util-linux
-# What only the tests need: the legacy backend and the compiler that its binding is built with.
-DEBIAN_TEST_PACKAGES := iptables ipset gcc libc6-dev python3-dev
+# What only the tests need: the legacy backend and the compiler that its binding is built with; an emulator for a stock kernel.
+DEBIAN_TEST_PACKAGES := iptables ipset gcc libc6-dev python3-dev \
+                        qemu-system-x86 busybox-static kmod e2fsprogs
 PYTHON := $(or $(shell command -v /usr/bin/python3 2>/dev/null),python3)
 
 .PHONY: help
