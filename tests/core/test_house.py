@@ -49,6 +49,13 @@ ROOMS: Mapping[str, Room] = {
     # --- floor 1: the core, pure ---
     "policy": Room(floor=1, may={"ruleset": "an inventory tells what a measure could name in the kernel"}),
     "billing": Room(floor=1),
+    "retention": Room(
+        floor=1,
+        may={
+            "case": "whether a matter is open, with and without the facts",
+            "debt": "what is owed, with and without the facts",
+        },
+    ),
     "calendar": Room(floor=1),
     "record": Room(floor=1),
     "persons": Room(floor=1, may={"record": "what persons said is in the record"}),
@@ -75,6 +82,7 @@ ROOMS: Mapping[str, Room] = {
     "breaker": Room(floor=1),
     "continuity": Room(floor=1),
     "fight": Room(floor=1),
+    "doctor": Room(floor=1),
     "gate": Room(
         floor=1,
         may={
@@ -246,6 +254,14 @@ ROOMS: Mapping[str, Room] = {
             "ledger": "what was done is a fact",
         },
     ),
+    "examine": Room(
+        floor=3,
+        may={
+            "doctor": "reads what it judges",
+            "kernel": "tries in a namespace of its own what this kernel can do",
+            "ruleset": "with a table like ours",
+        },
+    ),
     "emergency": Room(
         floor=3,
         may={
@@ -281,6 +297,14 @@ ROOMS: Mapping[str, Room] = {
             "record": "a company without a case is judged only when it is asked for",
             "report": "tells it in the same words",
             "walk": "does the walking",
+        },
+    ),
+    "erasure": Room(
+        floor=3,
+        may={
+            "gateway": "the value it works on",
+            "ledger": "row numbers as text",
+            "retention": "what of a company may go",
         },
     ),
     "forecast": Room(
