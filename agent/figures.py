@@ -62,6 +62,10 @@ class Metered:
         finally:
             self._metrics.kernel_call("apply", time.perf_counter() - begun)
 
+    def close(self) -> None:
+        """As the kernel does."""
+        self._kernel.close()
+
     def sets(self) -> tuple[str, ...]:
         """As the kernel does."""
         return self._kernel.sets()

@@ -24,6 +24,7 @@ COMMANDS = {
     "status": "agent.cli.look",
     "explain": "agent.cli.look",
     "plan": "agent.cli.look",
+    "doctor": "agent.cli.doctor",
     "approve": "agent.cli.act",
     "revoke": "agent.cli.act",
     "suspend": "agent.cli.act",

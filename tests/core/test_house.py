@@ -82,6 +82,7 @@ ROOMS: Mapping[str, Room] = {
     "breaker": Room(floor=1),
     "continuity": Room(floor=1),
     "fight": Room(floor=1),
+    "doctor": Room(floor=1),
     "gate": Room(
         floor=1,
         may={
@@ -217,6 +218,17 @@ ROOMS: Mapping[str, Room] = {
             "gate": "who may override which check",
         },
     ),
+    "desk": Room(
+        floor=3,
+        may={
+            "intake": "a raw request becomes facts",
+            "billing": "who may speak",
+            "case": "facts that help a customer",
+            "alarm": "what comes in may open the breaker in the same commit",
+            "gateway": "the value it works on",
+            "reconcile": "the queue of companies that are concerned",
+        },
+    ),
     "alarm": Room(
         floor=3,
         may={
@@ -241,6 +253,14 @@ ROOMS: Mapping[str, Room] = {
             "plan": "the change that leads there",
             "kernel": "observe, check, apply",
             "ledger": "what was done is a fact",
+        },
+    ),
+    "examine": Room(
+        floor=3,
+        may={
+            "doctor": "reads what it judges",
+            "kernel": "tries in a namespace of its own what this kernel can do",
+            "ruleset": "with a table like ours",
         },
     ),
     "emergency": Room(
