@@ -67,7 +67,8 @@ def outcomes(
         after: when it was read back.
         decided: when it was decided.
         enforced: what was done.
-        alone: no other case of the company let something go, which this one would have taken over.
+        alone: no other case of the company let something go, which this one would have taken over. Nor is it a repair that elements
+            of one case are set anew while the lease of another is renewed: that sets all of them.
         switched: the cases that came into effect by their hours, or ceased to be.
     """
     case, order = one.case, one.case.order
@@ -88,7 +89,7 @@ def outcomes(
         body = {"order": order.id, "case": case.id, "in_effect": on, "elements": stands or 0, "times": times}
         until = enforced.until.get(case.id, after)  # the same for whoever finds it switched in these hours
         said = f"switched:{order.id}:{on}:{instant(until)}", SWITCHED, body
-    elif one.decision.act is Act.KEEP and order.applied_at is not None and case.id not in enforced.renewed and alone:
+    elif one.decision.act is Act.KEEP and order.applied_at is not None and not enforced.renewed and alone:
         count = sum(element.case == case.id for element in enforced.change.add)
         what = "elements of this company were missing or not as wanted"
         if count:

@@ -57,10 +57,10 @@ REFUSED = {"refuse"}
 
 
 def later(host: Host, when: str) -> None:
-    """Go on to a civil time in Paris, working whenever something is due on the way, as the enforcer does."""
+    """Go on to a civil time in Paris, and look around every quarter of an hour on the way."""
     end = at(when)
     while host.clock.now < end:
-        host.clock.pass_(min(timedelta(minutes=30), end - host.clock.now))
+        host.clock.pass_(min(timedelta(minutes=30 if end - host.clock.now > timedelta(days=1) else 15), end - host.clock.now))
         host.beat(host.clock.now.isoformat())
         host.work()
 
@@ -178,7 +178,7 @@ def test_an_escalation_takes_over_in_one_change_and_leaves_no_false_repair():
         host.pay("c000", "3000")
         host.work()
         assert uses(host) == CAPPED
-        host.say("payment.received", "c000", {"payment": "rest", "amount": "1800", "currency": "EUR"})
+        host.say("payment.received", "c000", {"payment": "rest", "amount": "1800", "currency": "EUR"}, id_="rest")
         host.work()
         assert uses(host) == set()
         assert host.events("measure.repaired") == []
@@ -188,11 +188,8 @@ def second_notice(host: Host) -> None:
     """A notice of stage 3 for the same invoice, sent on Wednesday 1 April, suspendable from Monday 20 April."""
 
     def said(type_: str, when: str, body: dict[str, Any]) -> None:
-        before, host.clock.now = host.clock.now, at(when)
-        try:
-            host.say(type_, "c000", body, id_=f"{type_}:N2")
-        finally:
-            host.clock.now = before
+        later(host, when)
+        host.say(type_, "c000", body, id_=f"{type_}:N2")
 
     announces = {"services": ["shared-documents", "vpn"], "earliest_on": "2026-04-20", "stage": 3, "kept": ["portal", "dns"]}
     states = ["sums", "deadline", "consequences", "kept", "how_to_pay", "how_to_dispute", "contact", "restore"]
