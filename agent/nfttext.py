@@ -23,7 +23,6 @@ from agent.rules import (
     MemberSet,
     PassAnswers,
     PassResets,
-    Refuse,
     RefuseMembers,
     Rule,
     ServiceEntry,
@@ -99,10 +98,8 @@ def rule_text(rule: Rule, sets: Mapping[str, MemberSet]) -> str:
             return "tcp flags & (fin | syn | rst | ack) != syn return"
         case RefuseMembers():
             return f"{_member(sets[rule.set], rule.side)} @{rule.set} goto {REFUSE}"
-        case Refuse(tcp=True):
-            return "meta l4proto tcp reject with tcp reset"
-        case Refuse():
-            return "reject with icmpx admin-prohibited"
+        case _:  # nothing but `Refuse` is left, or mypy would not let `tcp` be read
+            return "meta l4proto tcp reject with tcp reset" if rule.tcp else "reject with icmpx admin-prohibited"
 
 
 def entry_text(entry: ServiceEntry) -> str:

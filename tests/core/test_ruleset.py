@@ -352,3 +352,10 @@ def test_of_two_attachments_of_one_place_the_lease_that_ends_first_counts():
 def test_a_measure_that_only_gives_notice_wants_nothing_in_the_kernel():
     assert members(company(), ("ged",), "case-1", 60_000, {"ged": GED}, TODAY, terms=Terms(stage=1)) == ()
     assert members(company(), ("ged",), "case-1", 60_000, {"ged": GED}, TODAY, terms=Terms(stage=3)) != ()
+
+
+def test_keys_are_compiled_ahead_only_where_no_attachment_has_a_date():
+    always = company(attachments=BOTH)
+    assert {name for _, name, _ in standing_keys(always, {"ged": GED})} == {"ged4if_24", "ged6if_64"}
+    for dated in (replace(BOTH[0], valid_to=TODAY), replace(BOTH[0], valid_from=TODAY)):
+        assert standing_keys(company(attachments=(dated, BOTH[1])), {"ged": GED}) == ()
