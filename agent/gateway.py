@@ -18,6 +18,7 @@ from agent.calendar import day_start, local_date, public_holidays
 from agent.case import EMPTY_RECORD, HostFacts, Record, fold, host_facts
 from agent.errors import LedgerCorrupt, LedgerUnwritable
 from agent.event import HOST, Event
+from agent.fight import Fight
 from agent.gate import World
 from agent.judge import Judgement, judge
 from agent.kernel import Kernel
@@ -85,6 +86,7 @@ class Gateway:
     for persons or the moment, by company, as far as they were looked at since the start (they are every minute); `again`:
     companies to be looked at now although nothing was said about them. `review`: see there; None once it is over. `held`: changes
     that the guard holds, by company, in French and English. `most_elements`: so many may be refused anew to one company at once.
+    `fight`: how often our table had to be put back lately.
     """
 
     ledger: Ledger
@@ -103,6 +105,7 @@ class Gateway:
     review: Review | None = None
     held: dict[str, tuple[str, str]] = field(default_factory=dict)
     most_elements: int = MOST_ELEMENTS
+    fight: Fight = field(default_factory=Fight)
     tally: Tally = field(init=False)
     host: HostFacts = field(init=False)
     ledger_good: bool = True

@@ -38,7 +38,7 @@ from agent.ends import (
     touching,
 )
 from agent.errors import ProofFailed
-from agent.model import Company, Family, Network, Selector, Service, StandingKey
+from agent.model import ANY_LINKS, Company, Family, Links, Network, Selector, Service, StandingKey
 from agent.rules import (
     Chain,
     DispatchFamily,
@@ -53,7 +53,7 @@ from agent.rules import (
     Side,
     Structure,
 )
-from agent.ruleset import REFUSE, key_bytes, key_length, read_key
+from agent.ruleset import REFUSE, key_bytes, key_length, places, read_key
 from agent.spans import ALL_PORTS
 
 #: The kernel follows at most this many jumps.
@@ -139,7 +139,9 @@ def prove(
     return Proven(owners=owners)
 
 
-def prove_members(elements: Sequence[Element], company: Company, services: Collection[str], proven: Proven) -> None:
+def prove_members(
+    elements: Sequence[Element], company: Company, services: Collection[str], proven: Proven, links: Links = ANY_LINKS
+) -> None:
     """The last check before the kernel: may these elements be added for this company and its living measure?
 
     Args:
@@ -147,22 +149,23 @@ def prove_members(elements: Sequence[Element], company: Company, services: Colle
         company: the debtor.
         services: ids of the services that the living measure names.
         proven: what `prove` gave for the structure that is loaded.
+        links: the links that are there, as in `ruleset.members`.
 
     Raises:
         ProofFailed: an element is not at an attachment of the company, or its service is not in the measure, not
             subscribed to at that site, or of a class that is never cut; or it would stay for ever.
     """
-    places: dict[tuple[int, int, bool, bytes], list[str]] = {}
+    known: dict[tuple[int, int, bool, bytes], list[str]] = {}
     for site, attachment in company.attachments():
-        prefix, interface = attachment.prefix, attachment.interface
-        place = (prefix.version, prefix.prefixlen, interface is not None, key_bytes(prefix, interface))
-        places.setdefault(place, []).append(site.id)
+        for prefix, interface in places(attachment, links):
+            place = (prefix.version, prefix.prefixlen, interface is not None, key_bytes(prefix, interface))
+            known.setdefault(place, []).append(site.id)
     for element in elements:
         owner = proven.owners.get(element.set)
         if owner is None:
             raise ProofFailed(what=f"no service owns set {element.set}", witness=f"key {element.key.hex()}")
         members, service = owner.members, owner.service
-        sites = places.get((members.family, members.prefixlen, members.interface, element.key))
+        sites = known.get((members.family, members.prefixlen, members.interface, element.key))
         subscription = company.subscription(service)
         if sites is None:
             fault = f"is no attachment of company {company.id}"

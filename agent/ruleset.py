@@ -24,7 +24,22 @@ from hashlib import sha256
 from ipaddress import ip_network
 from typing import Literal
 
-from agent.model import L4, Attachment, Company, Family, Network, Selector, Service, Shape, StandingKey, Subscription, Terms
+from agent.model import (
+    ANY_LINKS,
+    EVERY_ADDRESS,
+    L4,
+    Attachment,
+    Company,
+    Family,
+    Links,
+    Network,
+    Selector,
+    Service,
+    Shape,
+    StandingKey,
+    Subscription,
+    Terms,
+)
 from agent.rules import (
     Chain,
     DispatchFamily,
@@ -79,7 +94,7 @@ def stem(service: str) -> str:
 
 
 def set_name(service: str, family: Family, prefixlen: int, *, interface: bool) -> str:
-    """The member set of one shape, such as `ged4_24` or, with the interface in the key, `ged4if_24`."""
+    """The member set of one shape, such as `ged4_24` or, with the interface in the key, `ged4if_24` (`ged4if_0`: it alone)."""
     return f"{stem(service)}{family}{'if' if interface else ''}_{prefixlen}"
 
 
@@ -94,20 +109,29 @@ def chain_name(service: str, family: Family, way: Literal["to", "from"]) -> str:
 def key_bytes(prefix: Network, interface: str | None) -> bytes:
     """The key of one attachment as the kernel compares it: [interface name padded to 16 bytes] + network address.
 
+    A prefix of every address has the interface alone as its key.
+
     Raises:
-        ValueError: the interface name does not fit into 15 bytes.
+        ValueError: the interface name does not fit into 15 bytes; every address without an interface.
     """
     if interface is None:
+        if prefix.prefixlen == 0:
+            raise ValueError(f"{prefix} without an interface is everybody")
         return prefix.network_address.packed
     name = interface.encode()
     if not 0 < len(name) < INTERFACE_BYTES:
         raise ValueError(f"interface name {interface!r} must be 1 to 15 bytes long")
-    return name.ljust(INTERFACE_BYTES, b"\0") + prefix.network_address.packed
+    return name.ljust(INTERFACE_BYTES, b"\0") + (prefix.network_address.packed if prefix.prefixlen else b"")
 
 
 def key_length(members: MemberSet) -> int:
     """How many bytes a key of `members` has."""
-    return (INTERFACE_BYTES if members.interface else 0) + (4 if members.family == 4 else 16)
+    return (INTERFACE_BYTES if members.interface else 0) + address_length(members)
+
+
+def address_length(members: MemberSet) -> int:
+    """How many of them are the address."""
+    return 0 if members.interface and members.prefixlen == 0 else {4: 4, 6: 16}[members.family]
 
 
 def read_key(members: MemberSet, key: bytes) -> tuple[str | None, Network]:
@@ -121,7 +145,7 @@ def read_key(members: MemberSet, key: bytes) -> tuple[str | None, Network]:
     interface: str | None = None
     if members.interface:
         interface = key[:INTERFACE_BYTES].rstrip(b"\0").decode(errors="backslashreplace")
-        key = key[INTERFACE_BYTES:]
+        key = key[INTERFACE_BYTES:] or EVERY_ADDRESS[members.family == 6].network_address.packed
     return interface, ip_network((key, members.prefixlen))
 
 
@@ -190,8 +214,16 @@ def _service_chain(service: Service, family: Family, way: Literal["to", "from"],
     side = Side.SOURCE if way == "to" else Side.DESTINATION
     return Chain(
         name=chain_name(service.id, family, way),
-        rules=(*passing, *(RefuseMembers(set=members.name, side=side) for members in sets)),
+        rules=(*passing, *_refusals(sets, side)),
     )
+
+
+def _refusals(sets: tuple[MemberSet, ...], side: Side) -> Iterator[RefuseMembers]:
+    """One rule a set; where the set has interfaces, one more for packets that a VRF took over from one of its members."""
+    for members in sets:
+        yield RefuseMembers(set=members.name, side=side)
+        if members.interface and side is Side.SOURCE:
+            yield RefuseMembers(set=members.name, side=side, member=True)
 
 
 def _base_chains(maps: tuple[ServiceMap, ...]) -> Iterator[Chain]:
@@ -271,6 +303,7 @@ def members(
     *,
     day_ends_ms: int | None = None,
     terms: Terms = _PLAIN_TERMS,
+    links: Links = ANY_LINKS,
 ) -> tuple[Element, ...]:
     """The elements that one measure wants for one company: sorted, each once, both families.
 
@@ -283,6 +316,7 @@ def members(
         today: an attachment counts from its `valid_from` to its `valid_to`, both days included.
         day_ends_ms: milliseconds until `today` ends, by the same calendar; with it, no element outlives its attachment.
         terms: how the measure takes effect; nothing is wanted of one that only gives notice (stage 1).
+        links: the links that are there; nothing is wanted behind one that is not.
     """
     if terms.stage == 1:
         return ()
@@ -297,21 +331,20 @@ def members(
             left_ms = timeout_ms
             if day_ends_ms is not None and attachment.valid_to is not None:
                 left_ms = min(left_ms, day_ends_ms + (attachment.valid_to - today).days * _DAY_MS)
-            if left_ms > 0 and has_family(service, attachment.prefix.version):
-                key = _key(service_id, attachment)
-                if key in wanted:  # two attachments of one place: the lease that ends first
-                    left_ms = min(left_ms, wanted[key].timeout_ms)
-                wanted[key] = Element(set=key.set, key=key.key, case=case, timeout_ms=left_ms)
+            for key in _keys(service, attachment, links) if left_ms > 0 else ():
+                before = wanted.get(key)  # two attachments of one place: the lease that ends first
+                until_ms = left_ms if before is None else min(left_ms, before.timeout_ms)
+                wanted[key] = Element(set=key.set, key=key.key, case=case, timeout_ms=until_ms)
     return tuple(wanted[key] for key in sorted(wanted))
 
 
 def standing_keys(company: Company, catalogue: Mapping[str, Service]) -> tuple[StandingKey, ...]:
     """What `members` would want for a measure on every service, where the day has no say in it.
 
-    Empty for a company with a dated attachment. Made once when an inventory is compiled: to load 100 000 measures from
-    these takes a fraction of what it takes to read the companies.
+    Empty for a company with a dated attachment, or one behind a VRF, whose members come and go. Made once when an inventory is
+    compiled: to load 100 000 measures from these takes a fraction of what it takes to read the companies.
     """
-    if any(attachment.valid_from or attachment.valid_to for _, attachment in company.attachments()):
+    if any(attachment.valid_from or attachment.valid_to or attachment.vrf for _, attachment in company.attachments()):
         return ()
     return tuple(
         sorted(
@@ -322,20 +355,27 @@ def standing_keys(company: Company, catalogue: Mapping[str, Service]) -> tuple[S
     )
 
 
-def candidates(company: Company, catalogue: Mapping[str, Service]) -> tuple[Key, ...]:
+def candidates(company: Company, catalogue: Mapping[str, Service], links: Links = ANY_LINKS) -> tuple[Key, ...]:
     """Every key this company could have in the kernel: all that must be read to bring it to what is wanted.
 
-    Attachments out of date, sites left out and narrowed subscriptions count too: their members must go if they are there.
+    Attachments out of date, sites left out and narrowed subscriptions count too, and links that are gone: their members must go
+    if they are there.
+
+    Args:
+        company: the company.
+        catalogue: every service by id.
+        links: the members of each VRF; whether a link is present does not matter.
     """
+    every = Links(members=links.members)
     services = [catalogue[s.service] for s in company.subscriptions if s.service in catalogue]
     return tuple(
         sorted(
             {
-                _key(service.id, attachment)
+                key
                 for service in services
                 if service.class_.suspendable
                 for _, attachment in company.attachments()
-                if has_family(service, attachment.prefix.version)
+                for key in _keys(service, attachment, every)
             }
         )
     )
@@ -346,7 +386,17 @@ def _valid(attachment: Attachment, today: date) -> bool:
     return started and (attachment.valid_to is None or today <= attachment.valid_to)
 
 
-def _key(service: str, attachment: Attachment) -> Key:
-    prefix, interface = attachment.prefix, attachment.interface
-    family: Family = 4 if prefix.version == 4 else 6
-    return Key(set=set_name(service, family, prefix.prefixlen, interface=interface is not None), key=key_bytes(prefix, interface))
+def places(attachment: Attachment, links: Links) -> Iterator[tuple[Network, str | None]]:
+    """Every network and interface name by which packets of `attachment` are told from others'."""
+    names = (None,) if attachment.link is None else links.names(attachment)
+    for network in attachment.networks:
+        for name in names:
+            yield network, name
+
+
+def _keys(service: Service, attachment: Attachment, links: Links) -> Iterator[Key]:
+    for network, interface in places(attachment, links):
+        family: Family = 4 if network.version == 4 else 6
+        if has_family(service, family):
+            name = set_name(service.id, family, network.prefixlen, interface=interface is not None)
+            yield Key(set=name, key=key_bytes(network, interface))

@@ -30,7 +30,7 @@ from agent.rules import (
     ServiceMap,
     Structure,
 )
-from agent.ruleset import INTERFACE_BYTES, REFUSE
+from agent.ruleset import REFUSE, key_length
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -159,7 +159,7 @@ def _missing(what: str) -> KernelError:
 def _check_key(members: MemberSet | None, item: Key | Element) -> None:
     if members is None:
         raise _missing(f"set {item.set}")
-    length = (INTERFACE_BYTES if members.interface else 0) + (4 if members.family == 4 else 16)
+    length = key_length(members)
     if len(item.key) != length:
         raise KernelError(errno=EINVAL, what=f"a key of set {item.set} has {length} bytes, not {len(item.key)}")
 

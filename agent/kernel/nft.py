@@ -301,4 +301,4 @@ def _key_text(sets: Mapping[str, MemberSet], member: Key) -> str:
     # nft reads a trailing star as a wildcard and a quote as the end.
     if not interface.isprintable() or set(interface) & set('"*\\ '):
         raise KernelError(errno=errno.EINVAL, what=f"{interface!r} is not an interface name that nft can write")
-    return f'"{interface}" . {network.network_address}'
+    return f'"{interface}" . {network.network_address}' if network.prefixlen else f'"{interface}"'

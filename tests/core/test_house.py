@@ -73,6 +73,7 @@ ROOMS: Mapping[str, Room] = {
         },
     ),
     "breaker": Room(floor=1),
+    "fight": Room(floor=1),
     "gate": Room(
         floor=1,
         may={
@@ -183,6 +184,7 @@ ROOMS: Mapping[str, Room] = {
         floor=3,
         may={
             "breaker": "how much there is of which a share may be suspended",
+            "fight": "how often our table had to be put back lately",
             "tally": "how much is suspended, in step with the ledger",
             "calendar": "the day in site time starts the daily limit",
             "case": "the host's own record",
@@ -289,6 +291,7 @@ ROOMS: Mapping[str, Room] = {
             "reconcile": "puts a company right the one way there is",
             "ledger": "what should be in force",
             "proof": "every member is proven before it is loaded",
+            "fight": "who keeps undoing it is not fought",
             "plan": "how much longer than wanted a lease may run",
             "ruleset": "where a company was connected before a reload",
         },
