@@ -97,18 +97,10 @@ def rule_text(rule: Rule, sets: Mapping[str, MemberSet]) -> str:
         case PassAnswers():
             return "tcp flags & (fin | syn | rst | ack) != syn return"
         case RefuseMembers():
-<<<<<<< HEAD
-            return f"{_member(sets[rule.set], rule.side)} @{rule.set} goto {REFUSE}"
-        case _:  # nothing but `Refuse` is left, or mypy would not let `tcp` be read
-            return "meta l4proto tcp reject with tcp reset" if rule.tcp else "reject with icmpx admin-prohibited"
-=======
             interface = "meta sdifname" if rule.member else _INTERFACE[rule.side]
             return f"{_member(sets[rule.set], interface, rule.side)} @{rule.set} goto {REFUSE}"
-        case Refuse(tcp=True):
-            return "meta l4proto tcp reject with tcp reset"
-        case Refuse():
-            return "reject with icmpx admin-prohibited"
->>>>>>> main
+        case _:  # nothing but `Refuse` is left, or mypy would not let `tcp` be read
+            return "meta l4proto tcp reject with tcp reset" if rule.tcp else "reject with icmpx admin-prohibited"
 
 
 def entry_text(entry: ServiceEntry) -> str:
