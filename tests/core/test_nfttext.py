@@ -101,3 +101,11 @@ def test_members_stand_in_their_own_set_so_that_one_text_brings_structure_and_me
     empty = render(built)
     assert text.count("elements") == empty.count("elements") + 1
     assert empty == render(built, {}) == render(built, {first: []})
+
+
+def test_a_member_known_by_its_interface_alone_is_looked_up_by_that():
+    ged = shapes("ged", (4, 0, True))
+    built = structure({"ged": HOSTS[0]["ged"]}, ged)
+    text = render(built)
+    assert re.search(r"set ged4if_0 \{\n\s+type ifname\n", text)
+    assert "iifname @ged4if_0 goto refuse" in text
