@@ -192,6 +192,10 @@ SENTENCES: Mapping[str, Words] = {
         "ordre {order} : suspendre {services} (mode {mode}), au plus tard jusqu'au {expires_at}",
         "order {order}: suspend {services} (mode {mode}), at the latest until {expires_at}",
     ),
+    "measure.confirmed": (
+        "mesure confirmée ({order}) : les applications locales répondent comme avant ({applications})",
+        "measure confirmed ({order}): local applications answer as before ({applications})",
+    ),
     "measure.applied": (
         "{services} suspendus, relus dans le noyau (ordre {order}, {elements} éléments)",
         "{services} suspended, read back in the kernel (order {order}, {elements} elements)",

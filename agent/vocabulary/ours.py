@@ -56,6 +56,7 @@ OURS: Mapping[str, EventType] = by_name(
             "mode": one_of("approve", "auto"),
             "expires_at": moment,
         },
+        {"confirm_seconds": count},
     ),
     _agent(
         "measure.applied",
@@ -68,6 +69,12 @@ OURS: Mapping[str, EventType] = by_name(
             "elements": count,
             "times": anything,
         },
+    ),
+    _agent(
+        "measure.confirmed",
+        "order",
+        "Local applications answer after the measure as they did before: it stays for its lease.",
+        {"order": identifier, **CASE, "applications": list_of(identifier)},
     ),
     _agent(
         "measure.restored",

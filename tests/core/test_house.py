@@ -73,10 +73,12 @@ ROOMS: Mapping[str, Room] = {
         },
     ),
     "breaker": Room(floor=1),
+    "continuity": Room(floor=1),
     "fight": Room(floor=1),
     "gate": Room(
         floor=1,
         may={
+            "continuity": "how well the local side is seen is a check",
             "breaker": "how much at once is a check",
             "calendar": "notice periods, windows and holidays are checks",
             "case": "the gate judges a case",
@@ -165,7 +167,7 @@ ROOMS: Mapping[str, Room] = {
     "metrics": Room(floor=2),
     "log": Room(floor=2),
     "systemd": Room(floor=2),
-    "probe": Room(floor=2),
+    "probe": Room(floor=2, may={"continuity": "what a look ends with"}),
     "lab": Room(floor=2),
     # --- floor 3: flow ---
     "intake": Room(
@@ -184,6 +186,7 @@ ROOMS: Mapping[str, Room] = {
         floor=3,
         may={
             "breaker": "how much there is of which a share may be suspended",
+            "continuity": "who looks at local applications, or nobody",
             "fight": "how often our table had to be put back lately",
             "tally": "how much is suspended, in step with the ledger",
             "calendar": "the day in site time starts the daily limit",
@@ -222,6 +225,7 @@ ROOMS: Mapping[str, Room] = {
         may={
             "alarm": "what was judged may open the breaker before anything is ordered",
             "gateway": "the value it works on",
+            "continuity": "what was seen just before, and for how long an order stands without a look after it",
             "decide": "what is to be done",
             "judge": "what the act rests on",
             "ruleset": "candidates for the kernel",
@@ -366,6 +370,7 @@ PURE = frozenset(
         "marshal",  # bytes that only the same process reads
         "math",
         "re",
+        "statistics",
         "typing",
         "yaml",
         "holidays",  # computes public holidays
