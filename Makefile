@@ -5,7 +5,8 @@
 SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
-DEBIAN_PACKAGES := python3 python3-venv nftables libnftables1 iproute2 conntrack procps util-linux
+DEBIAN_PACKAGES := python3 python3-venv nftables libnftables1 iproute2 conntrack procps util-linux \
+                   qemu-system-x86 busybox-static kmod e2fsprogs
 PYTHON := $(or $(shell command -v /usr/bin/python3 2>/dev/null),python3)
 
 .PHONY: help

@@ -15,8 +15,10 @@ from itertools import combinations
 
 from agent.errors import KernelError
 from agent.model import L4
+from agent.nfttext import MOST_KBIT
 from agent.rules import (
     TABLE,
+    CapMembers,
     Chain,
     Change,
     DispatchFamily,
@@ -26,6 +28,7 @@ from agent.rules import (
     LookupService,
     MemberSet,
     Observed,
+    PassMembers,
     RefuseMembers,
     ServiceMap,
     Structure,
@@ -35,11 +38,12 @@ from agent.ruleset import REFUSE, key_length
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Member:
-    """One element: whose case, until when (milliseconds of the clock), and how many packets it refused."""
+    """One element: whose case, until when (milliseconds of the clock), how many packets it refused, and its rate."""
 
     case: str
     ends_ms: int
     packets: int = 0
+    kbit: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,7 +87,8 @@ class MemoryKernel:
         for key in change.delete:
             self._members(key.set).pop(key.key, None)
         for element in change.add:
-            self._members(element.set)[element.key] = _Member(case=element.case, ends_ms=now_ms + element.timeout_ms)
+            ends_ms = now_ms + element.timeout_ms
+            self._members(element.set)[element.key] = _Member(case=element.case, ends_ms=ends_ms, kbit=element.kbit)
 
     def sets(self) -> tuple[str, ...]:
         """See `agent.kernel.Kernel`."""
@@ -127,7 +132,9 @@ class MemoryKernel:
 
     def _found(self, member: _Member | None) -> Found | None:
         left_ms = member.ends_ms - self._now_ms() if member else 0
-        return Found(case=member.case, expires_ms=left_ms, packets=member.packets) if member and left_ms > 0 else None
+        if member is None or left_ms <= 0:
+            return None
+        return Found(case=member.case, expires_ms=left_ms, packets=member.packets, kbit=member.kbit)
 
     def _checked(self, change: Change) -> _Table | None:
         """The table that `change` leaves behind, before its members are deleted and added; nothing is touched yet."""
@@ -149,6 +156,10 @@ class MemoryKernel:
             _check_key(sets.get(element.set), element)
             if element.timeout_ms <= 0:
                 raise KernelError(errno=EINVAL, what=f"element {element.key.hex()} of {element.set} has a lease without end")
+            if not 0 <= element.kbit <= MOST_KBIT:
+                raise KernelError(errno=EINVAL, what=f"element {element.key.hex()} of {element.set} has {element.kbit} kbit/s")
+            if element.kbit and not sets[element.set].use.caps:
+                raise KernelError(errno=EINVAL, what=f"elements of set {element.set} have no rate")
         return table
 
 
@@ -178,7 +189,7 @@ def _check_structure(structure: Structure) -> None:
         for rule in chain.rules:
             if isinstance(rule, LookupService) and rule.map not in maps:
                 raise _missing(f"map {rule.map}, which chain {chain.name} refers to")
-            if isinstance(rule, RefuseMembers) and rule.set not in sets:
+            if isinstance(rule, RefuseMembers | CapMembers | PassMembers) and rule.set not in sets:
                 raise _missing(f"set {rule.set}, which chain {chain.name} refers to")
     done: set[str] = set()
     for chain in structure.chains:

@@ -4,17 +4,20 @@ Companies ZA and ZB have hosts in the same prefix, behind two interfaces of the 
 its own server, so that its local traffic crosses the gateway.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from ipaddress import ip_network
 
 import pytest
 
+from agent import ruleset
 from agent.kernel.nft import NftKernel
 from agent.lab import Answer, End, Endpoint, Laboratory, Link, Node, Route, Topology, laboratory, listen, probe
-from agent.model import L4, Selector, Service, ServiceClass, Shape
-from agent.rules import Change, Element, Key
-from agent.ruleset import key_bytes, set_name, structure
+from agent.model import L4, Attachment, Company, Selector, Service, ServiceClass, Shape, Site, Subscription, Terms
+from agent.plan import plan
+from agent.rules import Change, Element, Key, Structure
+from agent.ruleset import Needs, key_bytes, set_name, structure
 
 
 def _selector(prefix, protocol, *ports):
@@ -54,6 +57,26 @@ SHAPES = [
     if length or interface
 ]
 STRUCTURE = structure(SERVICES, SHAPES)
+
+#: ZA, dual stack behind its own interface, subscribed to all that may be suspended; its server ERP is of the same site.
+ZA = Company(
+    id="za",
+    name="ZA",
+    group="g",
+    policy="p",
+    contract="c",
+    sites=(
+        Site(
+            id="za-1",
+            timezone="Europe/Paris",
+            attachments=(
+                Attachment(prefix=ip_network("10.20.10.0/24"), interface="za0"),
+                Attachment(prefix=ip_network("2001:db8:20::/64"), interface="za0"),
+            ),
+        ),
+    ),
+    subscriptions=tuple(Subscription(service=service) for service in ("ged", "vpn", "report")),
+)
 
 _QUIET = {"ipv4.icmp_ratelimit": "0", "ipv6.icmp.ratelimit": "0", "ipv4.ping_group_range": "0 0"}
 TOPOLOGY = Topology(
@@ -166,6 +189,17 @@ class Net:
 
     def restore(self, *services: str, interface: str | None = "za0") -> None:
         self.apply(Change(delete=tuple(Key(set=e.set, key=e.key) for e in members(services, interface))))
+
+    def move(self, company: Company, services: Sequence[str], terms: Terms, structure: Structure, needs: Needs) -> Change:
+        """Bring one company from whatever it is at to these terms, as the daemon does it: read, plan, one transaction."""
+        wanted = ruleset.members(company, services, "za:2024-7", 3_600_000, SERVICES, date(2026, 3, 9), terms=terms)
+        keys = ruleset.candidates(company, SERVICES, needs=needs)
+        assert {(e.set, e.key) for e in wanted} <= {(k.set, k.key) for k in keys}
+        with self.lab["gw"].inside():
+            observed = self.kernel.observe(structure, keys)
+            change = plan(wanted=wanted, candidates=keys, observed=observed, structure=structure)
+            self.kernel.apply(change)
+        return change
 
     def nft(self, *arguments: str) -> str:
         program = self.lab["gw"].start(["nft", *arguments], stdout=-1, text=True)
