@@ -19,12 +19,14 @@ from agent.errors import ConfigError, EcluseError, ProofFailed
 from agent.gateway import Gateway, InForceRules, Review, log
 from agent.inventory import compile_in_child, keep_in_force, last_in_force, open_inventory
 from agent.kernel import Kernel
+from agent.kernel.links import LinkWatch
 from agent.kernel.memory import MemoryKernel
 from agent.kernel.nft import NftKernel
 from agent.kernel.watch import Watch
 from agent.ledger.sqlite import Ledger
 from agent.metrics import EnforcerMetrics
 from agent.model import Inventory
+from agent.relink import FollowedLinks, Relink
 
 #: Bytes of an import that an operator may hand over at once.
 MAX_IMPORT = 64 * 2**20
@@ -81,6 +83,7 @@ async def enforce(config: Config, *, now: Clock = wall_clock, stopping: asyncio.
             stopping=stopping or asyncio.Event(),
             adopting=compiled if gateway.review else None,
             open_watch=open_watch,
+            relink=FollowedLinks(gateway, LinkWatch()) if config.kernel != "memory" else Relink(),
         )
         enforcer.loaded()
         if problems:

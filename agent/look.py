@@ -196,7 +196,7 @@ def _counters(gateway: Gateway, company_id: str) -> list[dict[str, Any]]:
     company = gateway.rules.inventory.company(company_id)
     if company is None:
         return []
-    keys = candidates(company, gateway.rules.inventory.services)
+    keys = candidates(company, gateway.rules.inventory.services, gateway.links)
     try:
         members = gateway.kernel.observe(gateway.rules.structure, keys).members
     except KernelError:
@@ -233,7 +233,9 @@ def plan_now(gateway: Gateway) -> dict[str, Any]:
         if company is None:
             continue
         wanted = gateway.wanted(company, _leases(judgement), now)
-        keys = sorted({*candidates(company, gateway.rules.inventory.services), *(Key(set=e.set, key=e.key) for e in wanted)})
+        keys = sorted(
+            {*candidates(company, gateway.rules.inventory.services, gateway.links), *(Key(set=e.set, key=e.key) for e in wanted)}
+        )
         observed = gateway.kernel.observe(structure, keys)
         change = replace(plan(wanted=wanted, candidates=keys, observed=observed, structure=structure), structure=None)
         lines.extend(f"{company_id}: {line}" for line in describe(change, structure, observed.members))
