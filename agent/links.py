@@ -148,6 +148,8 @@ class Following:
         bearer = self._bearers.get(link.name)
         if bearer is None or bearer.ifindex != link.ifindex:
             return  # somebody else has taken the name over already
+        if link.kind == "vrf":  # its members stood for it under their own names
+            self._gone |= {each.name for each in self._links.values() if each.master == link.ifindex}
         del self._bearers[link.name]
         self._waiting.discard(link.name)
         self._kinds.pop(link.name, None)

@@ -11,7 +11,6 @@ Rules of this room:
 import asyncio
 import time
 from collections.abc import Iterable
-from dataclasses import replace
 
 from agent.errors import KernelError
 from agent.gateway import Gateway, log
@@ -177,7 +176,9 @@ class FollowedLinks(Relink):
             for vrf, members in links.members.items()
             if vrf in attached and (inner := [name for name in members if name in attached])
         }
-        gateway.links = replace(links, present=(links.present or frozenset()) - frozenset(mixed))
+        # A member that is somebody's own attachment is never looked at as a part of the VRF: its elements are that somebody's.
+        members = {vrf: tuple(name for name in found if name not in attached) for vrf, found in links.members.items()}
+        gateway.links = Links(present=(links.present or frozenset()) - frozenset(mixed), members=members)
         inventory = gateway.rules.inventory
         if names is None:
             gateway.unlinked.clear()
