@@ -114,7 +114,7 @@ class Gateway:
     tally: Tally = field(init=False)
     host: HostFacts = field(init=False)
     links: Links = ANY_LINKS
-    unlinked: dict[str, str] = field(default_factory=dict)
+    unlinked: dict[str, tuple[str, str]] = field(default_factory=dict)
     ledger_good: bool = True
     last_sentence: str = ""
     last_good_at: datetime | None = None

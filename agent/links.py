@@ -20,6 +20,9 @@ from agent.model import Links
 #: So long a new bearer of a name must have stood before elements name it, in seconds.
 SETTLE_S = 30.0
 
+#: A reason in French and English.
+Why = tuple[str, str]
+
 #: Names of links that are gone, whose kind is remembered.
 _REMEMBERED = 10_000
 
@@ -48,7 +51,7 @@ class _Bearer(NamedTuple):
     ifindex: int
     kind: str
     since: float | None
-    doubt: str = ""
+    doubt: Why | None = None
 
 
 class Following:
@@ -101,7 +104,7 @@ class Following:
     def restated(self) -> None:
         """The inventory was loaded anew: every link that is there is what it means."""
         for name in self._waiting:
-            self._bearers[name] = self._bearers[name]._replace(since=None, doubt="")
+            self._bearers[name] = self._bearers[name]._replace(since=None, doubt=None)
         self._touched |= self._waiting
         self._waiting.clear()
 
@@ -129,15 +132,18 @@ class Following:
             members={name: tuple(sorted(found)) for name, found in members.items()},
         )
 
-    def why_not(self, names: Iterable[str]) -> Mapping[str, str]:
+    def why_not(self, names: Iterable[str]) -> Mapping[str, Why]:
         """Those of `names` that elements may not hold now, each with the reason."""
-        reasons: dict[str, str] = {}
+        reasons: dict[str, Why] = {}
         for name in names:
             bearer = self._bearers.get(name)
             if bearer is None:
-                reasons[name] = "there is no such link"
+                reasons[name] = ("ce lien n'existe pas", "there is no such link")
             elif bearer.since is not None:
-                reasons[name] = bearer.doubt or f"the link is new; taken when it has stood for {self._settle:g} s"
+                reasons[name] = bearer.doubt or (
+                    f"le lien est nouveau ; repris quand il aura tenu {self._settle:g} s",
+                    f"the link is new; taken when it has stood for {self._settle:g} s",
+                )
         return reasons
 
     def _name(self, index: int) -> tuple[str, ...]:
@@ -161,12 +167,18 @@ class Following:
     def _bear(self, link: Link, now: float) -> None:
         former = self._bearers.get(link.name)
         kind = former.kind if former is not None else self._kinds.get(link.name)
-        doubt = ""
+        doubt: Why | None = None
         if kind is not None and kind != link.kind:
             was, now_is = kind or "device", link.kind or "device"
-            doubt = f"it was of kind {was} and is {now_is} now; `ecluse reload` states that it is the same"
+            doubt = (
+                f"il était de type {was} et il est de type {now_is} ; `ecluse reload` affirme que c'est le même",
+                f"it was of kind {was} and is {now_is} now; `ecluse reload` states that it is the same",
+            )
         elif link.dialled:
-            doubt = "a dialled-in link may be anybody's; `ecluse reload` states whose it is"
+            doubt = (
+                "un lien à la demande peut être à n'importe qui ; `ecluse reload` affirme à qui il est",
+                "a dialled-in link may be anybody's; `ecluse reload` states whose it is",
+            )
         if former is not None:
             self._gone.add(link.name)
         self._bearers[link.name] = _Bearer(link.ifindex, link.kind, now, doubt)

@@ -172,7 +172,10 @@ class FollowedLinks(Relink):
         inside = {name for members in links.members.values() for name in members}
         attached = gateway.rules.inventory.behind(sorted(inside | set(links.members)))
         mixed = {
-            vrf: f"its member {inner[0]} is an attachment of its own; attach everybody by the VRF, or by its members"
+            vrf: (
+                f"son membre {inner[0]} est un raccordement à lui seul ; raccorder chacun par le VRF, ou par ses membres",
+                f"its member {inner[0]} is an attachment of its own; attach everybody by the VRF, or by its members",
+            )
             for vrf, members in links.members.items()
             if vrf in attached and (inner := [name for name in members if name in attached])
         }
@@ -190,7 +193,10 @@ class FollowedLinks(Relink):
                 gateway.unlinked.pop(name, None)
         gateway.unlinked |= {**self._following.why_not(asked), **mixed}
         gateway.unlinked |= {
-            name: "it is no VRF; attach by `interface:`, or make it one"
+            name: (
+                "ce n'est pas un VRF ; raccorder par `interface:`, ou en faire un",
+                "it is no VRF; attach by `interface:`, or make it one",
+            )
             for name, is_vrf in asked.items()
             if is_vrf and name not in links.members and name not in gateway.unlinked
         }

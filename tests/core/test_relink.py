@@ -121,7 +121,7 @@ def test_a_link_that_comes_back_is_suspended_again_once_it_has_stood_for_a_while
     followed.wire.comes(ZA._replace(ifindex=20))
     followed.hears()
     assert "za" not in followed.names(), "whoever has the new tunnel is not cut by the old one's measure"
-    assert followed.host.gateway.unlinked["za0"].startswith("the link is new")
+    assert followed.host.gateway.unlinked["za0"][1].startswith("the link is new")
     followed.waits()
     assert followed.names() == ALL
     assert followed.host.gateway.unlinked == {}
@@ -135,7 +135,7 @@ def test_a_renamed_link_is_let_go_of_under_its_old_name_and_not_taken_for_anothe
     assert followed.names() == {"zc": ALL["zc"], "zd": ALL["zd"]}
     followed.waits()
     assert followed.names() == {"zc": ALL["zc"], "zd": ALL["zd"]}, "a tunnel is not the VLAN of that name"
-    assert "ecluse reload" in followed.host.gateway.unlinked["zb0"]
+    assert "ecluse reload" in followed.host.gateway.unlinked["zb0"][1]
     followed.relink.restated()
     followed.relink.heard()
     followed.host.work()
@@ -158,7 +158,7 @@ def test_a_vrf_with_somebody_elses_interface_in_it_is_not_taken(followed):
     followed.wire.comes(ZB._replace(master=8))
     followed.hears()
     assert followed.names() == {name: held for name, held in ALL.items() if name != "zc"}
-    assert "its member zb0 is an attachment of its own" in followed.host.gateway.unlinked["vrf-c"]
+    assert "its member zb0 is an attachment of its own" in followed.host.gateway.unlinked["vrf-c"][1]
 
 
 def test_what_was_missed_is_found_by_the_next_look(followed):
@@ -196,7 +196,7 @@ def test_a_link_that_is_not_there_is_reported_and_nothing_wider_is_cut_instead()
         host.remember("za", "zb", "zc", "zd")
         host.work()
         assert {case.partition(":")[0] for case in host.elements().values()} == {"zd"}
-        assert host.gateway.unlinked == {
+        assert {name: en for name, (_, en) in host.gateway.unlinked.items()} == {
             "za0": "there is no such link",
             "zb0": "there is no such link",
             "vrf-c": "it is no VRF; attach by `interface:`, or make it one",
