@@ -143,7 +143,9 @@ def leave(gateway: Gateway, before: Inventory) -> Iterator[None]:
         was, now = before.company(company_id), gateway.rules.inventory.company(company_id)
         if was is not None and was != now:
             kept = set(gateway.candidates(now)) if now is not None else set()
-            gone = tuple(key for key in candidates(was, before.services, needs=_EVERY_NEED) if key not in kept and key.set in names)
+            gone = tuple(
+                key for key in candidates(was, before.services, gateway.links, _EVERY_NEED) if key not in kept and key.set in names
+            )
             if gone:
                 gateway.kernel.apply(Change(delete=gone))
         yield
@@ -281,7 +283,8 @@ def _elements(
         ]
         elements = gateway.wanted(company, leases, now)
         if company is not None:
-            prove_members(elements, company, {name for one in held for name in one.services}, gateway.rules.proven)
+            services = {name for one in held for name in one.services}
+            prove_members(elements, company, services, gateway.rules.proven, gateway.links)
     except ProofFailed as error:  # one company we can not be sure about is left alone; the others have their turn
         log.error("%s: %s; not suspended", company_id, error)
         return ()

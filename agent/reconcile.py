@@ -174,7 +174,7 @@ def enforce(
     services = {service for lease in leases for service in lease.services}
     steps = _steps(change)
     for step in steps:
-        prove_members(step.add, company, services, gateway.rules.proven)
+        prove_members(step.add, company, services, gateway.rules.proven, gateway.links)
         gateway.kernel.apply(step)
     if steps:
         read_back(gateway.kernel.observe(structure, keys), wanted, keys)
