@@ -250,11 +250,7 @@ class Company:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Window:
-    """Hours of the week, site time. `days`: Monday is 0; `end` excluded.
-
-    An end that is not after the start is that of the next day; 00:00 is also how 24:00 of the same day is written. Only the hours
-    in which a measure is in effect may be so; the windows in which one is applied stay within a day.
-    """
+    """Hours of the week, site time. `days`: Monday is 0; `end` excluded, and where it is not after `start` that of the next day."""
 
     days: tuple[int, ...]
     start: time
