@@ -66,7 +66,7 @@ class Prometheus:
         return told["data"]["result"]
 
     def target(self) -> dict:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):  # it answers with plain text until it is ready
             return (self.get("targets")["data"]["activeTargets"] or [{}])[0]
         return {}
 
