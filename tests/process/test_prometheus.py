@@ -112,7 +112,7 @@ def watched(tmp_path_factory):
         )
         house.pay("c000")
         until(lambda: house.cut() == {"c001"}, 5, what="c000 is restored")
-        house.request("POST", "/webhooks/billing", b"{}", {"webhook-id": "x"})
+        assert house.post("heartbeat", "", {}, secret=b"x" * 32).status == 401
         counted = "ecluse_payment_to_restore_seconds_count"
         until(lambda: prometheus.query(f"rate({counted}[10s]) > 0"), 30, what="two scrapes have seen the restore", pause=0.1)
         yield prometheus
