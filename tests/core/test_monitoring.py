@@ -73,7 +73,8 @@ def test_a_query_asks_only_for_what_the_exporter_has(expression: str) -> None:
 
 def test_every_figure_of_the_exporter_is_watched_or_shown() -> None:
     asked = json.dumps([rule["expr"] for rule in RULES]) + json.dumps(DASHBOARD)
-    assert {name for name in map(family_of, exported()) if "_process_" not in name and name not in asked} == set()
+    left = {name for name in map(family_of, exported()) if "_process_" not in name and name not in asked}
+    assert left == set(), f"add {', '.join(sorted(left))} to an alert rule or to a panel of monitoring/dashboard.json"
 
 
 def test_panels_have_ids_of_their_own_and_do_not_overlap() -> None:
