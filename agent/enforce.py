@@ -5,23 +5,20 @@ See `enforcer` for what it does. Ready means the first good cycle is over; a sig
 
 import asyncio
 import signal
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from agent import __version__, channel, operate, systemd
+from agent import __version__, channel, figures, operate, systemd
+from agent.clockwork import Clockwork, look
 from agent.config import Config, billing_sources, load_sources
 from agent.enforcer import Enforcer
 from agent.errors import ConfigError, EcluseError, ProofFailed
 from agent.gateway import Gateway, InForceRules, Review, log
 from agent.inventory import compile_in_child, keep_in_force, last_in_force, open_inventory
-from agent.kernel import Kernel
-from agent.kernel.memory import MemoryKernel
-from agent.kernel.nft import NftKernel
-from agent.kernel.watch import Watch
+from agent.kernel.choice import choose
 from agent.ledger.sqlite import Ledger
 from agent.metrics import EnforcerMetrics
 from agent.model import Inventory
@@ -37,13 +34,16 @@ def wall_clock() -> datetime:
     return datetime.now(UTC)
 
 
-async def enforce(config: Config, *, now: Clock = wall_clock, stopping: asyncio.Event | None = None) -> None:
+async def enforce(
+    config: Config, *, now: Clock = wall_clock, stopping: asyncio.Event | None = None, clockwork: Clockwork | None = None
+) -> None:
     """Run the role until `stopping` is set (or SIGTERM/SIGINT when it is None).
 
     Args:
         config: the host's configuration.
         now: the clock; only the demo and tests give another than the wall clock.
         stopping: set by a caller that runs several roles in one process.
+        clockwork: looks whether `now` is to be trusted; None where somebody else states it.
 
     Raises:
         EcluseError: it can not start; the message says what to mend.
@@ -52,11 +52,14 @@ async def enforce(config: Config, *, now: Clock = wall_clock, stopping: asyncio.
     former = _former(config)
     configs = load_sources(config.sources)
     sources = billing_sources(configs)
-    kernel, open_watch = _kernel(config)
+    chosen = choose(config.kernel)
+    log.info("kernel: %s (%s)", chosen.kernel.name, chosen.en)
+    metrics = EnforcerMetrics(sources=sources, version=__version__)
     with Ledger.open(config.state_dir / "ledger.db") as ledger:
         gateway = Gateway(
             ledger=ledger,
-            kernel=kernel,
+            kernel=figures.Metered(chosen.kernel, metrics),
+            kernel_why=(chosen.fr, chosen.en),
             rules=rules,
             now=now,
             stop_path=stop_path(config),
@@ -64,7 +67,7 @@ async def enforce(config: Config, *, now: Clock = wall_clock, stopping: asyncio.
             ceiling=config.mode_ceiling,
             feeds=operate.feeds(sources),
             most_elements=config.max_elements,
-            metrics=EnforcerMetrics(sources=sources, version=__version__),
+            metrics=metrics,
         )
         gateway.metrics.ceiling(config.mode_ceiling.value)
         # Other policies than those the former process ended with are compared before they may suspend, as after a reload.
@@ -80,8 +83,10 @@ async def enforce(config: Config, *, now: Clock = wall_clock, stopping: asyncio.
             sources=sources,
             stopping=stopping or asyncio.Event(),
             adopting=compiled if gateway.review else None,
-            open_watch=open_watch,
+            open_watch=chosen.open_watch,
+            clock=clockwork,
         )
+        look(clockwork, gateway, sources)  # before anything of now is written: the last fact tells whether it was set back
         enforcer.loaded()
         if problems:
             enforcer.reject(problems)
@@ -109,13 +114,6 @@ def _former(config: Config) -> Inventory | None:
     with suppress(ConfigError):
         return open_inventory(last) if last is not None else None
     return None
-
-
-def _kernel(config: Config) -> tuple[Kernel, Callable[[], Watch] | None]:
-    if config.kernel == "memory":
-        return MemoryKernel(time.monotonic), None
-    kernel = NftKernel()
-    return kernel, lambda: Watch((kernel.port,))
 
 
 async def _serve_sockets(enforcer: Enforcer, *, own_signals: bool) -> None:
@@ -162,7 +160,7 @@ def stop_path(config: Config) -> Path:
 def main(config: Config) -> int:
     """Run the role as a process. Returns the exit code."""
     try:
-        asyncio.run(enforce(config))
+        asyncio.run(enforce(config, clockwork=Clockwork()))
     except EcluseError as error:
         log.critical("%s", error)
         return 1

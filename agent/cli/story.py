@@ -210,6 +210,10 @@ SENTENCES: Mapping[str, Words] = {
         "politiques refusées, les précédentes restent en vigueur : {problems} problèmes[, dont {first}]",
         "policies refused, the former stay in force: {problems} problems[, such as {first}]",
     ),
+    "ledger.erased": (
+        "{by} a effacé le contenu de {count} lignes ({rows}) reçues avant le {before} : {reason}",
+        "{by} erased the bodies of {count} rows ({rows}) received before {before}: {reason}",
+    ),
     "agent.started": ("agent démarré, version {version}[, noyau {kernel}]", "agent started, version {version}[, kernel {kernel}]"),
     "customer.unknown": (
         "fait sur un client inconnu, {customer} : {type}",

@@ -49,6 +49,13 @@ ROOMS: Mapping[str, Room] = {
     # --- floor 1: the core, pure ---
     "policy": Room(floor=1, may={"ruleset": "an inventory tells what a measure could name in the kernel"}),
     "billing": Room(floor=1),
+    "retention": Room(
+        floor=1,
+        may={
+            "case": "whether a matter is open, with and without the facts",
+            "debt": "what is owed, with and without the facts",
+        },
+    ),
     "calendar": Room(floor=1),
     "record": Room(floor=1),
     "persons": Room(floor=1, may={"record": "what persons said is in the record"}),
@@ -75,6 +82,7 @@ ROOMS: Mapping[str, Room] = {
     "breaker": Room(floor=1),
     "continuity": Room(floor=1),
     "fight": Room(floor=1),
+    "doctor": Room(floor=1),
     "gate": Room(
         floor=1,
         may={
@@ -166,6 +174,7 @@ ROOMS: Mapping[str, Room] = {
     "stopfile": Room(floor=2),
     "metrics": Room(floor=2),
     "log": Room(floor=2),
+    "clock": Room(floor=2),
     "systemd": Room(floor=2),
     "probe": Room(floor=2, may={"continuity": "what a look ends with"}),
     "lab": Room(floor=2),
@@ -209,6 +218,17 @@ ROOMS: Mapping[str, Room] = {
             "gate": "who may override which check",
         },
     ),
+    "desk": Room(
+        floor=3,
+        may={
+            "intake": "a raw request becomes facts",
+            "billing": "who may speak",
+            "case": "facts that help a customer",
+            "alarm": "what comes in may open the breaker in the same commit",
+            "gateway": "the value it works on",
+            "reconcile": "the queue of companies that are concerned",
+        },
+    ),
     "alarm": Room(
         floor=3,
         may={
@@ -233,6 +253,14 @@ ROOMS: Mapping[str, Room] = {
             "plan": "the change that leads there",
             "kernel": "observe, check, apply",
             "ledger": "what was done is a fact",
+        },
+    ),
+    "examine": Room(
+        floor=3,
+        may={
+            "doctor": "reads what it judges",
+            "kernel": "tries in a namespace of its own what this kernel can do",
+            "ruleset": "with a table like ours",
         },
     ),
     "emergency": Room(
@@ -270,6 +298,31 @@ ROOMS: Mapping[str, Room] = {
             "record": "a company without a case is judged only when it is asked for",
             "report": "tells it in the same words",
             "walk": "does the walking",
+        },
+    ),
+    "figures": Room(
+        floor=3,
+        may={
+            "gateway": "the value it looks at",
+            "kernel": "counts what it is asked",
+            "metrics": "what is told to Prometheus",
+        },
+    ),
+    "clockwork": Room(
+        floor=3,
+        may={
+            "billing": "whether a source may state it",
+            "clock": "what the host says",
+            "gateway": "lets the gate know",
+            "host": "the state of the clock as a value",
+        },
+    ),
+    "erasure": Room(
+        floor=3,
+        may={
+            "gateway": "the value it works on",
+            "ledger": "row numbers as text",
+            "retention": "what of a company may go",
         },
     ),
     "forecast": Room(
