@@ -31,7 +31,6 @@ from agent.rules import (
     PassMembers,
     PassPairs,
     PassResets,
-    Refuse,
     RefuseMembers,
     Rule,
     ServiceEntry,
@@ -128,7 +127,7 @@ def rule_text(rule: Rule, sets: Mapping[str, MemberSet]) -> str:
             return _member_rule(rule, sets[rule.set])
         case PassEssential() | PassAll():
             return f"{_essential(rule) if isinstance(rule, PassEssential) else ''} counter accept".strip()
-        case Refuse():
+        case _:  # nothing but `Refuse` is left, or mypy would not let `tcp` be read
             return "meta l4proto tcp reject with tcp reset" if rule.tcp else "reject with icmpx admin-prohibited"
 
 
@@ -140,11 +139,11 @@ def _member_rule(rule: Asking, members: MemberSet) -> str:
             return f"{found} goto {REFUSE}"
         case CapMembers():
             return f"{found} drop"
-        case PassMembers():
-            return f"{'ct state established ' if rule.established else ''}{found} accept"
         case EnterMembers():
             return f"{found} jump {rule.chain}"
-        case PassPairs():
+        case PassMembers():
+            return f"{'ct state established ' if rule.established else ''}{found} accept"
+        case _:  # `PassPairs`
             return f"{found} counter accept"
 
 
@@ -158,7 +157,7 @@ def _essential(rule: PassEssential) -> str:
         case Essential.PORTS:
             pairs = ", ".join(f"{protocol} . {port}" for protocol, port in PORTS_ESSENTIAL[rule.family])
             return f"meta l4proto . {_PORT[rule.side]} {{ {pairs} }}"
-        case Essential.FRAGMENTS:
+        case _:  # `Essential.FRAGMENTS`
             return "ip frag-off & 0x1fff != 0" if rule.family == 4 else "frag frag-off != 0"
 
 
