@@ -14,7 +14,7 @@ from tests.qemu.machine import Ran, run
 INSIDE = "ECLUSE_INSIDE" in os.environ
 
 #: One boot, with everything in it, must be over after so many seconds.
-SECONDS = 200
+SECONDS = 400
 
 #: The kernel in memory is the same there as here.
 _OPTIONS = ("-k", "not memory")

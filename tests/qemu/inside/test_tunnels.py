@@ -1,4 +1,4 @@
-"""Links that are one customer's alone: VLANs on one trunk, and a WireGuard tunnel. Each is cut alone, whatever addresses are behind."""
+"""Links that are one customer's alone: VLANs on one trunk, and a WireGuard tunnel. Each is cut alone, whatever is behind it."""
 
 import base64
 import socket
