@@ -7,6 +7,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEBIAN_PACKAGES := python3 python3-venv nftables libnftables1 iproute2 conntrack procps util-linux \
                    qemu-system-x86 busybox-static kmod e2fsprogs
+# Firewalls that the tests live beside. Their files are laid out in .cache; nothing of them is installed on this host.
+NEIGHBOURS := ufw firewalld fail2ban keepalived crowdsec-firewall-bouncer docker.io iptables ipset
 PYTHON := $(or $(shell command -v /usr/bin/python3 2>/dev/null),python3)
 
 .PHONY: help
@@ -34,12 +36,16 @@ $(VENV)/dev: $(VENV)/run requirements/dev.txt
 	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@touch $@
 
+.cache/neighbours/fetched: tests/neighbours/fetch .cache/debian
+	@echo "fetching $(NEIGHBOURS)"; tests/neighbours/fetch .cache/neighbours $(NEIGHBOURS)
+	@touch $@
+
 .PHONY: demo
 demo: $(VENV)/run ## the main job on real nftables and real packets, in namespaces of its own (root)
 	@$(BIN)/ecluse demo
 
 .PHONY: test
-test: lint $(VENV)/dev ## everything: lint, core, contracts, packets, faults, processes (root)
+test: lint $(VENV)/dev .cache/neighbours/fetched ## everything: lint, core, contracts, packets, faults, processes (root)
 	@$(BIN)/pytest -q -n auto tests/core
 	@$(BIN)/pytest --ignore=tests/core
 
