@@ -5,8 +5,10 @@
 SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
-DEBIAN_PACKAGES := python3 python3-venv nftables libnftables1 iproute2 conntrack procps util-linux \
-                   qemu-system-x86 busybox-static kmod e2fsprogs
+DEBIAN_PACKAGES := python3 python3-venv nftables libnftables1 iproute2 conntrack procps util-linux
+# What only the tests need: the legacy backend and the compiler that its binding is built with; an emulator for a stock kernel.
+DEBIAN_TEST_PACKAGES := iptables ipset gcc libc6-dev python3-dev \
+                        qemu-system-x86 busybox-static kmod e2fsprogs
 # Firewalls that the tests live beside. Their files are laid out in .cache; nothing of them is installed on this host.
 NEIGHBOURS := ufw firewalld fail2ban keepalived crowdsec-firewall-bouncer docker.io iptables ipset
 PYTHON := $(or $(shell command -v /usr/bin/python3 2>/dev/null),python3)
@@ -16,9 +18,11 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # A stamp per step, so that a second run costs nothing. The network is only asked when something is missing.
-.cache/debian: Makefile
+.cache/debian: PACKAGES = $(DEBIAN_PACKAGES)
+.cache/debian-test: PACKAGES = $(DEBIAN_TEST_PACKAGES)
+.cache/debian .cache/debian-test: Makefile
 	@mkdir -p .cache
-	@missing=""; for p in $(DEBIAN_PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
+	@missing=""; for p in $(PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
 	if [ -n "$$missing" ]; then \
 	  [ "$$(id -u)" = 0 ] || { echo "missing Debian packages:$$missing - run this as root once" >&2; exit 1; }; \
 	  echo "installing$$missing"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
@@ -32,11 +36,11 @@ $(VENV)/run: .cache/debian requirements/run.txt requirements/build.txt pyproject
 	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(VENV)/dev: $(VENV)/run requirements/dev.txt
-	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
+$(VENV)/dev: .cache/debian-test $(VENV)/run requirements/dev.txt
+	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes --no-build-isolation --use-pep517 -r requirements/dev.txt
 	@touch $@
 
-.cache/neighbours/fetched: tests/neighbours/fetch .cache/debian
+.cache/neighbours/fetched: tests/neighbours/fetch .cache/debian-test
 	@echo "fetching $(NEIGHBOURS)"; tests/neighbours/fetch .cache/neighbours $(NEIGHBOURS)
 	@touch $@
 

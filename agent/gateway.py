@@ -86,9 +86,9 @@ class Gateway:
     ground. They count like recorded ones, and are recorded as soon as the ledger takes them. `waiting`: proposed cases that wait
     for persons or the moment, by company, as far as they were looked at since the start (they are every minute); `again`:
     companies to be looked at now although nothing was said about them. `review`: see there; None once it is over. `held`: changes
-    that the guard holds, by company, in French and English. `most_elements`: so many may be refused anew to one company at once.
-    `lookout`: who looks at local applications.
-    `fight`: how often our table had to be put back lately.
+    that the guard holds, by company, in French and English. `kernel_why`: why this backend, in both. `most_elements`: so many may
+    be refused anew to one company at once. `lookout`: who looks at local applications. `fight`: how often our table had to be put
+    back lately.
     """
 
     ledger: Ledger
@@ -106,6 +106,7 @@ class Gateway:
     again: dict[str, None] = field(default_factory=dict)
     review: Review | None = None
     held: dict[str, tuple[str, str]] = field(default_factory=dict)
+    kernel_why: tuple[str, str] = ("", "")
     most_elements: int = MOST_ELEMENTS
     lookout: Lookout = field(default_factory=Nobody)
     fight: Fight = field(default_factory=Fight)

@@ -53,6 +53,10 @@ class Kernel(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """Let go of sockets and libraries. What is in the kernel stays."""
+        ...
+
     def sets(self) -> tuple[str, ...]:
         """The names of all sets with members in our table as it is now, whoever made them; none without a table.
 

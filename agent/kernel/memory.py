@@ -90,6 +90,9 @@ class MemoryKernel:
             ends_ms = now_ms + element.timeout_ms
             self._members(element.set)[element.key] = _Member(case=element.case, ends_ms=ends_ms, kbit=element.kbit)
 
+    def close(self) -> None:
+        """See `agent.kernel.Kernel`."""
+
     def sets(self) -> tuple[str, ...]:
         """See `agent.kernel.Kernel`."""
         return tuple(self._table.members) if self._table else ()
@@ -144,16 +147,16 @@ class MemoryKernel:
             raise KernelError(errno=EINVAL, what="removing our table comes alone in its change")
         table = self._table
         if change.structure is not None:
-            _check_structure(change.structure)
+            check_structure(change.structure)
             before = {members.name: members for members in table.structure.sets} if table else {}
             kept = table.members if table else {}
             members = {s.name: kept[s.name] if before.get(s.name) == s else {} for s in change.structure.sets}
             table = _Table(structure=change.structure, members=members)
         sets = {members.name: members for members in table.structure.sets} if table else {}
         for key in change.delete:
-            _check_key(sets.get(key.set), key)
+            check_key(sets.get(key.set), key)
         for element in change.add:
-            _check_key(sets.get(element.set), element)
+            check_key(sets.get(element.set), element)
             if element.timeout_ms <= 0:
                 raise KernelError(errno=EINVAL, what=f"element {element.key.hex()} of {element.set} has a lease without end")
             if not 0 <= element.kbit <= MOST_KBIT:
@@ -167,7 +170,8 @@ def _missing(what: str) -> KernelError:
     return KernelError(errno=ENOENT, what=f"there is no {what}", mend="observe, plan and apply again")
 
 
-def _check_key(members: MemberSet | None, item: Key | Element) -> None:
+def check_key(members: MemberSet | None, item: Key | Element) -> None:
+    """Refuse a member of a set that is not there (None), or whose key does not fit it."""
     if members is None:
         raise _missing(f"set {item.set}")
     length = key_length(members)
@@ -175,7 +179,7 @@ def _check_key(members: MemberSet | None, item: Key | Element) -> None:
         raise KernelError(errno=EINVAL, what=f"a key of set {item.set} has {length} bytes, not {len(item.key)}")
 
 
-def _check_structure(structure: Structure) -> None:
+def check_structure(structure: Structure) -> None:
     """Refuse what the kernel refuses: names given twice, references to nothing, rings of chains, map entries that overlap."""
     chains = {chain.name: chain for chain in structure.chains}
     maps = {services.name: services for services in structure.maps}

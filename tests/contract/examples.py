@@ -68,11 +68,16 @@ COMPANY = (
     element("2001:db8:20::/64", "za0"),
     element("10.20.11.16/28", service="vpn"),
     element("2001:db8:20:1::5/128", "za0.100", service="vpn"),
-    element("10.20.12.0/24", use=Use.CAP_TO, kbit=512),
-    element("2001:db8:20:c::/64", "za0", use=Use.CAP_FROM, kbit=64),
     element("10.20.10.0/24", use=Use.DRAIN, timeout_ms=600_000),
     element("0.0.0.0/0", "wg-za"),
     element("::/0", "wg-za"),
+)
+
+
+#: Under a cap, on the backends that have one.
+CAPPED = (
+    element("10.20.12.0/24", use=Use.CAP_TO, kbit=512),
+    element("2001:db8:20:c::/64", "za0", use=Use.CAP_FROM, kbit=64),
 )
 
 

@@ -217,6 +217,17 @@ ROOMS: Mapping[str, Room] = {
             "gate": "who may override which check",
         },
     ),
+    "desk": Room(
+        floor=3,
+        may={
+            "intake": "a raw request becomes facts",
+            "billing": "who may speak",
+            "case": "facts that help a customer",
+            "alarm": "what comes in may open the breaker in the same commit",
+            "gateway": "the value it works on",
+            "reconcile": "the queue of companies that are concerned",
+        },
+    ),
     "alarm": Room(
         floor=3,
         may={

@@ -12,6 +12,7 @@ from ipaddress import ip_network
 import pytest
 
 from agent import ruleset
+from agent.kernel.iptables import IptablesKernel
 from agent.kernel.nft import NftKernel
 from agent.lab import Answer, End, Endpoint, Laboratory, Link, Node, Route, Topology, laboratory, listen, probe
 from agent.model import L4, Attachment, Company, Selector, Service, ServiceClass, Shape, Site, Subscription, Terms
@@ -168,7 +169,7 @@ class Net:
     """The laboratory, with the backend that works in its gateway."""
 
     lab: Laboratory
-    kernel: NftKernel
+    kernel: NftKernel | IptablesKernel
     timeout: float = 1.0
     names: tuple[str, ...] = field(default=tuple(TARGETS))
 
@@ -202,7 +203,18 @@ class Net:
         return change
 
     def nft(self, *arguments: str) -> str:
-        program = self.lab["gw"].start(["nft", *arguments], stdout=-1, text=True)
+        return self.run("nft", *arguments)
+
+    def flush(self) -> None:
+        """Somebody else's script empties the tables, of whichever kind they are."""
+        self.nft("flush", "ruleset")
+        if self.kernel.name == "iptables":
+            for program in ("iptables-legacy", "ip6tables-legacy"):
+                self.run(program, "-w", "5", "-F")
+                self.run(program, "-w", "5", "-X")
+
+    def run(self, *command: str) -> str:
+        program = self.lab["gw"].start(list(command), stdout=-1, text=True)
         said, _ = program.communicate(timeout=20)
         assert program.returncode == 0
         return said
@@ -220,9 +232,9 @@ def members(services, interface, timeout_ms=3_600_000, only=0, home=HOME):
                 yield Element(set=name, key=key_bytes(prefix, interface), case="za:2024-7", timeout_ms=timeout_ms)
 
 
-@pytest.fixture
-def net() -> Iterator[Net]:
-    """Everything listens, the structure is loaded, nobody is suspended."""
+@pytest.fixture(params=[NftKernel, IptablesKernel], ids=lambda backend: backend.name)
+def net(request: pytest.FixtureRequest) -> Iterator[Net]:
+    """Everything listens, the structure is loaded, nobody is suspended; on each backend in turn."""
     with (
         laboratory(TOPOLOGY) as lab,
         listen(lab["prov"], *_served()),
@@ -231,7 +243,7 @@ def net() -> Iterator[Net]:
         listen(lab["za"], *_endpoints("tcp", 5900), *_endpoints("udp", 5900)),
     ):
         with lab["gw"].inside():
-            kernel = NftKernel()
+            kernel = request.param()
             kernel.apply(Change(structure=STRUCTURE))
         yield Net(lab=lab, kernel=kernel)
         kernel.close()

@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from agent.kernel.nft import NftKernel
 from agent.lab import Stream, probe
 from agent.model import Terms
 from agent.rules import Change
 from agent.ruleset import Needs, structure
 from tests.packets.conftest import SERVICES, SHAPES, TARGETS, ZA
 
-pytestmark = pytest.mark.kernel
+#: The legacy backend has no caps; how it drains is shown in test_legacy.
+pytestmark = [pytest.mark.kernel, pytest.mark.parametrize("net", [NftKernel], indirect=True)]
 
 TRACKED = Needs(cap=True, drain=True, tracked=True)
 UNTRACKED = Needs(cap=True, drain=True)
