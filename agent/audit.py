@@ -157,7 +157,7 @@ def load(gateway: Gateway, *, page: int = LOAD_PAGE) -> Generator[None, None, in
             gateway.kernel.apply(Change(add=batch))
             loaded += len(batch)
         yield
-    gateway.in_kernel(loaded)
+    gateway.in_kernel(wanted=loaded, found=loaded)
     return loaded
 
 
@@ -196,7 +196,7 @@ def audit(gateway: Gateway) -> Breath:
         yield
     missing = sorted({companies[at] for at in expected.values()})
     repaired = yield from (_put_back if len(missing) <= FEW_COMPANIES else _load_back)(gateway, missing)
-    gateway.in_kernel(found)
+    gateway.in_kernel(wanted=wanted, found=found)
     return Audited(wanted=wanted, found=found, strangers=strangers, repaired=repaired)
 
 
