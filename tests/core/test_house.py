@@ -49,6 +49,7 @@ ROOMS: Mapping[str, Room] = {
     # --- floor 1: the core, pure ---
     "policy": Room(floor=1, may={"ruleset": "an inventory tells what a measure could name in the kernel"}),
     "billing": Room(floor=1),
+    "links": Room(floor=1),
     "retention": Room(
         floor=1,
         may={
@@ -157,6 +158,7 @@ ROOMS: Mapping[str, Room] = {
         may={
             "nfttext": "structure is loaded as text",
             "ruleset": "the names of our own table, chains and sets",
+            "links": "a link as it is shown is one of its nouns",
         },
     ),
     "inventory": Room(
@@ -175,6 +177,8 @@ ROOMS: Mapping[str, Room] = {
     "metrics": Room(floor=2),
     "log": Room(floor=2),
     "clock": Room(floor=2),
+    "bounded": Room(floor=2),
+    "web": Room(floor=2, may={"policy": "reads a file that a person wrote, as strictly"}),
     "systemd": Room(floor=2),
     "probe": Room(floor=2, may={"continuity": "what a look ends with"}),
     "lab": Room(floor=2),
@@ -353,6 +357,15 @@ ROOMS: Mapping[str, Room] = {
             "ruleset": "where a company was connected before a reload",
         },
     ),
+    "relink": Room(
+        floor=3,
+        may={
+            "gateway": "the value it works on",
+            "kernel": "hears of links, and lets go of what names them",
+            "links": "what a change of links means",
+            "ruleset": "which elements name a link",
+        },
+    ),
     "look": Room(
         floor=3,
         may={
@@ -373,6 +386,8 @@ ROOMS: Mapping[str, Room] = {
         floor=4,
         may={
             "billing": "only the names of the headers to pass on",
+            "bounded": "how many strangers, and for how long",
+            "web": "TLS and passwords of its ports",
             "channel": "its one way to the enforcer",
             "metrics": "its own figures",
             "log": "its log lines",
