@@ -28,6 +28,7 @@ from agent.errors import KernelError
 from agent.event import HOST, Event, instant
 from agent.gateway import Gateway, InForceRules, Review, agent_event, log
 from agent.inventory import compile_in_child, keep_in_force, open_inventory
+from agent.kernel.tracking import tracked
 from agent.kernel.watch import Watch
 from agent.metrics import exposition
 from agent.model import Inventory
@@ -328,7 +329,7 @@ class Enforcer:
 
     async def _reload(self) -> tuple[str, ...]:
         compiled = await compile_in_child(self.config.policies, self.config.state_dir)
-        rules = InForceRules.compile(open_inventory(compiled), self.gateway.now())
+        rules = InForceRules.compile(open_inventory(compiled), self.gateway.now(), tracked=tracked())
         configs = load_sources(self.config.sources)
         sources = billing_sources(configs)
         before = self.gateway.rules.inventory
