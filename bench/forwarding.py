@@ -57,7 +57,8 @@ sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 sock.connect((host, port))
 class Vector(ctypes.Structure): _fields_ = [("base", ctypes.c_void_p), ("len", ctypes.c_size_t)]
 class Header(ctypes.Structure):
-    _fields_ = [("name", ctypes.c_void_p), ("namelen", ctypes.c_uint32), ("vector", ctypes.POINTER(Vector)), ("vectors", ctypes.c_size_t),
+    _fields_ = [("name", ctypes.c_void_p), ("namelen", ctypes.c_uint32),
+                ("vector", ctypes.POINTER(Vector)), ("vectors", ctypes.c_size_t),
                 ("control", ctypes.c_void_p), ("controllen", ctypes.c_size_t), ("flags", ctypes.c_int)]
 class Many(ctypes.Structure): _fields_ = [("header", Header), ("len", ctypes.c_uint)]
 payload = ctypes.create_string_buffer(size)

@@ -13,8 +13,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -23,7 +24,7 @@ from agent.kernel.iptables import IptablesKernel
 from agent.kernel.libnftables import Libnftables
 from agent.kernel.nft import NftKernel
 from agent.lab import Laboratory, Node, Space, Topology, laboratory
-from agent.rules import Change, Element, Key
+from agent.rules import Change, Key
 from bench.change import SETS, STRUCTURE, company, foreign_intervals
 
 CACHE = Path(".cache/peers")
@@ -83,6 +84,14 @@ def _inside(lab: Laboratory, name: str, part: Callable[[Space, Path], dict[str, 
         return part(lab[name], root)
 
 
+def _program(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+
+
+def _succeeds(*command: str) -> bool:
+    return subprocess.run(command, capture_output=True, check=False, timeout=60).returncode == 0
+
+
 # --- ours ----------------------------------------------------------------------------------------------------------------
 
 
@@ -90,17 +99,16 @@ def ours(_space: Space, _root: Path) -> dict[str, float]:
     """One company with three services, at 100 000 suspended; and 10 000 companies."""
     kernel = NftKernel()
     kernel.apply(Change(structure=STRUCTURE))
-    bulk = timed_ms(lambda: [kernel.apply(Change(add=each)) for each in _chunks(range(BULK))])
-    for each in _chunks(range(BULK, 100_000)):
-        kernel.apply(Change(add=each))
+    bulk = timed_ms(partial(_fill, kernel, range(BULK)))
+    _fill(kernel, range(BULK, 100_000))
     add, delete = [], []
     for number in range(100_000, 100_100):
         elements = company(number)
         keys = tuple(Key(set=e.set, key=e.key) for e in elements)
-        there = lambda keys=keys: len(kernel.observe(STRUCTURE, keys).members) == len(SETS)  # noqa: E731
-        gone = lambda keys=keys: not kernel.observe(STRUCTURE, keys).members  # noqa: E731
-        add.append(timed_ms(lambda elements=elements: kernel.apply(Change(add=elements)), there))
-        delete.append(timed_ms(lambda keys=keys: kernel.apply(Change(delete=keys)), gone))
+        there = partial(_shown, kernel, keys, len(SETS))
+        gone = partial(_shown, kernel, keys, 0)
+        add.append(timed_ms(partial(kernel.apply, Change(add=elements)), there))
+        delete.append(timed_ms(partial(kernel.apply, Change(delete=keys)), gone))
     kernel.close()
     return {
         "peer_ours_one_ms_100k": statistics.median(add),
@@ -109,9 +117,13 @@ def ours(_space: Space, _root: Path) -> dict[str, float]:
     }
 
 
-def _chunks(numbers: range) -> Iterator[tuple[Element, ...]]:
+def _fill(kernel: NftKernel, numbers: range) -> None:
     for start in range(numbers.start, numbers.stop, 5_000):
-        yield tuple(e for number in range(start, min(start + 5_000, numbers.stop)) for e in company(number))
+        kernel.apply(Change(add=tuple(e for number in range(start, min(start + 5_000, numbers.stop)) for e in company(number))))
+
+
+def _shown(kernel: NftKernel, keys: Sequence[Key], many: int) -> bool:
+    return len(kernel.observe(STRUCTURE, keys).members) == many
 
 
 def legacy(_space: Space, _root: Path) -> dict[str, float]:
@@ -119,12 +131,12 @@ def legacy(_space: Space, _root: Path) -> dict[str, float]:
     kernel = IptablesKernel()
     kernel.apply(Change(structure=STRUCTURE))
     kernel.apply(Change(add=tuple(e for number in range(MANY) for e in company(number))))
-    took = [timed_ms(lambda number=number: kernel.apply(Change(add=company(number)))) for number in range(MANY, MANY + 20)]
+    took = [timed_ms(partial(kernel.apply, Change(add=company(number)))) for number in range(MANY, MANY + 20)]
     keys = [tuple(Key(set=e.set, key=e.key) for e in company(number)) for number in range(MANY, MANY + 20)]
-    seen = [timed_ms(lambda each=each: kernel.observe(STRUCTURE, each)) for each in keys]
+    seen = [timed_ms(partial(kernel.observe, STRUCTURE, each)) for each in keys]
     kernel.close()
     subprocess.run(["ipset", "create", "theirs", "hash:ip", "maxelem", "1000000"], check=True)
-    program = [timed_ms(lambda n=n: subprocess.run(["ipset", "add", "theirs", address(n)], check=True)) for n in range(20)]
+    program = [timed_ms(partial(_program, "ipset", "add", "theirs", address(n))) for n in range(20)]
     return {
         "peer_ours_legacy_one_ms_1k": statistics.median(took),
         "peer_ours_legacy_look_ms_1k": statistics.median(seen),
@@ -136,8 +148,8 @@ def interval_set(_space: Space, _root: Path) -> dict[str, float]:
     """`nft add element` into an interval set of 100 000, in process; what a prefix list is usually kept in."""
     nft = Libnftables()
     foreign_intervals(nft)
-    add = [timed_ms(lambda n=n: nft.run(f"add element ip geo countries {{ 10.{n}.0.0/16 }}\n")) for n in range(5)]
-    delete = [timed_ms(lambda n=n: nft.run(f"delete element ip geo countries {{ 10.{n}.0.0/16 }}\n")) for n in range(5)]
+    add = [timed_ms(partial(nft.run, f"add element ip geo countries {{ 10.{n}.0.0/16 }}\n")) for n in range(5)]
+    delete = [timed_ms(partial(nft.run, f"delete element ip geo countries {{ 10.{n}.0.0/16 }}\n")) for n in range(5)]
     nft.close()
     return {"peer_interval_set_one_ms_100k": statistics.median(add), "peer_interval_set_lift_ms_100k": statistics.median(delete)}
 
@@ -179,17 +191,13 @@ def fail2ban(space: Space, root: Path) -> dict[str, float]:
         stack.callback(asker.kill)
 
         def ask(*words: str) -> str:
-            asker.stdin.write(json.dumps(words) + "\n")
-            asker.stdin.flush()
-            return str(asker.stdout.readline())
+            print(json.dumps(words), file=asker.stdin, flush=True)
+            return str(asker.stdout.readline()) if asker.stdout else ""
 
         until(lambda: "error" not in ask("status", "bench"), 0.2)
 
         def banned(text: str) -> bool:
-            listed = subprocess.run(
-                ["nft", "get", "element", "inet", "f2b-table", "addr-set-bench", f"{{ {text} }}"], capture_output=True, check=False
-            )
-            return listed.returncode == 0
+            return _succeeds("nft", "get", "element", "inet", "f2b-table", "addr-set-bench", f"{{ {text} }}")
 
         one = timed_ms(lambda: ask("set", "bench", "banip", address(1)), lambda: banned(address(1)))
         many = timed_ms(
@@ -275,7 +283,8 @@ def crowdsec(space: Space, root: Path) -> dict[str, float]:
         config = Path(name).absolute() / "bouncer.yaml"
         text = (root / "etc/crowdsec/bouncers/crowdsec-firewall-bouncer.yaml").read_text()
         for old, new in (
-            ("${BACKEND}", "nftables"), ("${API_KEY}", "bench"), ("http://127.0.0.1:8080/", url), ("daemonize: true", "daemonize: false"),
+            ("${BACKEND}", "nftables"), ("${API_KEY}", "bench"), ("http://127.0.0.1:8080/", url),
+            ("daemonize: true", "daemonize: false"),
             ("/var/run/", f"{name}/"), ("/var/log/", f"{name}/"), ("enabled: true\n  listen_addr", "enabled: false\n  listen_addr"),
         ):  # fmt: skip
             text = text.replace(old, new)
@@ -289,23 +298,12 @@ def crowdsec(space: Space, root: Path) -> dict[str, float]:
         stack.callback(program.wait, 20)
         stack.callback(program.terminate)
 
-        def blocked(text: str) -> bool:
-            listed = subprocess.run(
-                ["nft", "get", "element", "ip", "crowdsec", "crowdsec-blacklists", f"{{ {text} }}"],
-                capture_output=True,
-                check=False,
-            )
-            return listed.returncode == 0
+        where = ("ip", "crowdsec", "crowdsec-blacklists")
 
-        until(
-            lambda: (
-                subprocess.run(
-                    ["nft", "list", "set", "ip", "crowdsec", "crowdsec-blacklists"], capture_output=True, check=False
-                ).returncode
-                == 0
-            ),
-            0.2,
-        )
+        def blocked(*addresses: str) -> bool:
+            return all(_succeeds("nft", "get", "element", *where, f"{{ {each} }}") for each in addresses)
+
+        until(partial(_succeeds, "nft", "list", "set", *where), 0.2)
 
         def decide(*addresses: str) -> None:
             with decisions.lock:
@@ -313,10 +311,10 @@ def crowdsec(space: Space, root: Path) -> dict[str, float]:
 
         one = []
         for number in range(3):
-            one.append(timed_ms(lambda n=number: decide(address(n)), lambda n=number: blocked(address(n))))
+            one.append(timed_ms(partial(decide, address(number)), partial(blocked, address(number))))
             time.sleep(1.7 * number)  # not always at the same point of its interval
         many = [address(number) for number in range(100, 100 + BULK)]
-        bulk = timed_ms(lambda: decide(*many), lambda: blocked(many[-1]) and blocked(many[0]))
+        bulk = timed_ms(partial(decide, *many), partial(blocked, many[-1], many[0]))
     return {"peer_crowdsec_one_ms": statistics.median(one), "peer_crowdsec_10k_ms": bulk}
 
 
