@@ -21,13 +21,14 @@ from agent.event import HOST, instant
 from agent.fight import calmed
 from agent.fight import repaired as after
 from agent.gateway import Gateway, agent_event, log
+from agent.leases import Lease
 from agent.ledger import InForce
 from agent.model import Inventory, StandingKey
 from agent.plan import SLACK_MS
 from agent.proof import prove_members
 from agent.reconcile import settle
 from agent.rules import TABLE, Change, Element, Key
-from agent.ruleset import candidates
+from agent.ruleset import Needs, candidates
 
 #: Measures per transaction of a bulk load.
 LOAD_PAGE = 500
@@ -38,6 +39,9 @@ AUDIT_MEMBERS = 300
 
 #: Why a table is looked at, when no program was named.
 NO_PROGRAMS = frozenset({"a failure", "reload"})
+
+#: Whatever kinds of set there were before a reload.
+_EVERY_NEED = Needs(cap=True, drain=True)
 
 Breath = Generator[None, None, "Audited"]
 
@@ -138,8 +142,10 @@ def leave(gateway: Gateway, before: Inventory) -> Iterator[None]:
     for company_id, _ in groupby(gateway.ledger.in_force(), key=lambda one: one.company):
         was, now = before.company(company_id), gateway.rules.inventory.company(company_id)
         if was is not None and was != now:
-            kept = set(candidates(now, gateway.rules.inventory.services)) if now is not None else set()
-            gone = tuple(key for key in candidates(was, before.services) if key not in kept and key.set in names)
+            kept = set(gateway.candidates(now)) if now is not None else set()
+            gone = tuple(
+                key for key in candidates(was, before.services, gateway.links, _EVERY_NEED) if key not in kept and key.set in names
+            )
             if gone:
                 gateway.kernel.apply(Change(delete=gone))
         yield
@@ -154,7 +160,7 @@ def load(gateway: Gateway, *, page: int = LOAD_PAGE) -> Generator[None, None, in
             gateway.kernel.apply(Change(add=batch))
             loaded += len(batch)
         yield
-    gateway.in_kernel(loaded)
+    gateway.in_kernel(wanted=loaded, found=loaded)
     return loaded
 
 
@@ -192,7 +198,7 @@ def audit(gateway: Gateway) -> Breath:
         strangers += _remove(gateway, odd)
         yield
     repaired = yield from _put_back(gateway, sorted({companies[at] for at in expected.values()}))
-    gateway.in_kernel(found)
+    gateway.in_kernel(wanted=wanted, found=found)
     return Audited(wanted=wanted, found=found, strangers=strangers, repaired=repaired)
 
 
@@ -262,13 +268,23 @@ def _elements(
         return ()
     now = gateway.now()
     try:
-        if keys:
+        if keys and all(one.plain for one in held):
             return gateway.standing(held, keys, now.timestamp())
         company = gateway.rules.inventory.company(company_id)
-        leases = [(one.case, one.services, datetime.fromtimestamp(one.lease_until, UTC)) for one in held]
+        leases = [
+            Lease(
+                case=one.case,
+                services=one.services,
+                until=datetime.fromtimestamp(one.lease_until, UTC),
+                effect=one.effect,
+                since=None if one.since is None else datetime.fromtimestamp(one.since, UTC),
+            )
+            for one in held
+        ]
         elements = gateway.wanted(company, leases, now)
         if company is not None:
-            prove_members(elements, company, {name for one in held for name in one.services}, gateway.rules.proven)
+            services = {name for one in held for name in one.services}
+            prove_members(elements, company, services, gateway.rules.proven, gateway.links)
     except ProofFailed as error:  # one company we can not be sure about is left alone; the others have their turn
         log.error("%s: %s; not suspended", company_id, error)
         return ()

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agent import __version__, alarm, audit, channel, operate, systemd
+from agent import __version__, alarm, audit, channel, clockwork, figures, operate, systemd
 from agent.billing import Source
 from agent.config import Config, SourceConfig, billing_sources, company_of, load_sources
 from agent.desk import Desk
@@ -28,10 +28,12 @@ from agent.errors import KernelError
 from agent.event import HOST, Event, instant
 from agent.gateway import Gateway, InForceRules, Review, agent_event, log
 from agent.inventory import compile_in_child, keep_in_force, open_inventory
+from agent.kernel.tracking import tracked
 from agent.kernel.watch import Watch
 from agent.metrics import exposition
 from agent.model import Inventory
 from agent.reconcile import Queue, failure_kind
+from agent.relink import Relink
 from agent.rules import Change
 
 #: The queue is looked at this often even if nobody calls; new facts wake it at once.
@@ -63,6 +65,8 @@ class Enforcer:
     source_configs: Mapping[str, SourceConfig]
     sources: Mapping[str, Source]
     open_watch: Callable[[], Watch] | None = None
+    clock: clockwork.Clockwork | None = None
+    relink: Relink = field(default_factory=Relink)
     queue: Queue = field(default_factory=Queue)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -116,6 +120,7 @@ class Enforcer:
                 body={"version": __version__, "kernel": self.gateway.kernel.name},
             )
         )
+        self.relink.listen(self.wake)
         await self._guarded(self._start)
         watch = self._watch()
         try:
@@ -124,6 +129,7 @@ class Enforcer:
             if watch is not None:
                 asyncio.get_running_loop().remove_reader(watch.fileno())
                 watch.close()
+            self.relink.close()
 
     def _watch(self) -> Watch | None:
         """Listen to the kernel's notifications; only now, because a listener doubles the price of a bulk load."""
@@ -188,9 +194,11 @@ class Enforcer:
             await self._audit(audit.start)
 
     async def _cycle(self) -> None:
+        clockwork.look(self.clock, self.gateway, self.sources)
         if not self.gateway.ledger_good and self.gateway.catch_up(lambda events: alarm.alarms(self.gateway, events)):
             self.queue.forgive()
         await self._settle_due()
+        self.relink.step()
         cleared = self._keep_cleared()
         if cleared or self.stopping.is_set():
             self._touched = ""  # there is nothing of ours to put right
@@ -206,11 +214,7 @@ class Enforcer:
         else:
             self._look()
         self.gateway.ledger.tidy()
-        seq, _ = self.gateway.ledger.head()
-        self.gateway.metrics.ledger(sequence=seq, writable=self.gateway.ledger_good)
-        measures = self.gateway.ledger.counts().measures
-        failing = sum(bool(self.gateway.ledger.measures_of(name)) for name in self.gateway.failures)
-        self.gateway.metrics.companies(desired=measures, actual=measures - failing)
+        figures.take(self.gateway)
 
     def _look(self) -> None:
         """Look by the clock whether our table is as it should be, where nobody tells (legacy iptables)."""
@@ -324,7 +328,7 @@ class Enforcer:
 
     async def _reload(self) -> tuple[str, ...]:
         compiled = await compile_in_child(self.config.policies, self.config.state_dir)
-        rules = InForceRules.compile(open_inventory(compiled), self.gateway.now())
+        rules = InForceRules.compile(open_inventory(compiled), self.gateway.now(), tracked=tracked())
         configs = load_sources(self.config.sources)
         sources = billing_sources(configs)
         before = self.gateway.rules.inventory
@@ -333,6 +337,7 @@ class Enforcer:
         self.gateway.rules, self.source_configs, self.sources, self.policy_problems = rules, configs, sources, ()
         self.gateway.feeds = operate.feeds(sources)
         self.gateway.metrics.know(sources)
+        self.relink.restated()
         if not self._away:
             await self._guarded(lambda: self._leave(before))
         if before.digest != rules.inventory.digest:

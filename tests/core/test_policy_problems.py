@@ -146,6 +146,17 @@ ROWS = [
     Row(Code.BAD_VALUE, *policy("windows: mon 15:00-09:00"), 6, "is not a window", "the end after the start"),
     Row(Code.BAD_VALUE, *policy("windows: mon 09:00-24:00"), 6, "is not a window", "on one day"),
     Row(Code.BAD_VALUE, *policy("stage: 4"), 6, '"4" is not known here', "3"),
+    Row(Code.BAD_VALUE, *policy("stage: 3\n    stages: 3"), 6, "is said by stages already", "Remove it"),
+    Row(Code.BAD_VALUE, *policy("stages: [3, 5]"), 6, "5 is out of range", "1 to 4"),
+    Row(Code.BAD_VALUE, *policy("stages: [3, 4]"), 6, "needs a clause of the contract", "suspension_clause"),
+    Row(Code.BAD_VALUE, *policy("stage2_min_days: 40"), 6, "means something only at stage 2", "name 2 in `stages`"),
+    Row(Code.BAD_VALUE, *policy("suspension_clause: art. 12"), 6, "means something only at stage 4", "name 4 in `stages`"),
+    Row(Code.BAD_VALUE, *policy("stages: 2\n    effective_hours: sat 00:00-24:00\n    stage2_kbit: 300"), 7, "beside stage2_kbit", "Keep one"),
+    Row(Code.BAD_VALUE, *policy("stages: [2, 3]\n    waive_gentler_stages: simpler"), 7, "gentler stages are not tried", "take 2 out"),
+    Row(Code.BAD_VALUE, *policy("stages: 2\n    effective_hours: night"), 7, "are no hours", "mon-thu 20:00-07:00"),
+    Row(Code.BAD_VALUE, *policy("stages: 2\n    effective_hours: sat 10:00-10:00"), 7, "are no hours", "sat-sun 00:00-24:00"),
+    Row(Code.BAD_VALUE, *policy("stages: 2\n    effective_hours: sat 10:00-25:00"), 7, "are no hours", "sat-sun 00:00-24:00"),
+    Row(Code.BAD_VALUE, *policy("stages: 2\n    effective_hours: sun-sat 10:00-12:00"), 7, "are no hours", "sat-sun 00:00-24:00"),
     Row(Code.BAD_VALUE, *policy("holidays: France"), 6, "is not a calendar of holidays", "FR"),
     Row(Code.BAD_ID, *customer("contract: ZA-1", 'contract: ZA-1\n      billing_ids: {"Stripe Main": cus_za}'), 6, '"Stripe Main" is not an id', "a-z, 0-9"),
     Row(Code.BAD_ID, *customer("    za:\n", "    ZA:\n"), 3, 'customers.zephyr: "ZA" is not an id', "a-z, 0-9"),
@@ -232,6 +243,19 @@ def test_one_fault_gives_one_message_with_place_reason_and_mend(row: Row, tmp_pa
     assert (found.code, Path(found.file).name, found.line) == (row.code, row.file, row.line)
     assert row.what in found.what
     assert row.mend in found.mend
+
+
+@pytest.mark.parametrize(("value", "said"), [("null", "language: no value"), ("true", "language: .*true"), ("false", ".*false")])
+def test_json_that_is_no_text_is_read_as_yaml_would_read_it(value: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=rf"more\.jsonl:1: {said}") as wrong:
+        load({**BASE, "more.jsonl": swap(LINE, '"contract": "1"', f'"contract": "1", "language": {value}')})
+    assert len(wrong.value.problems) == 1
+
+
+def test_what_should_be_a_mapping_and_is_none_is_told_once_and_not_for_each_missing_field() -> None:
+    with pytest.raises(ConfigError) as wrong:
+        load({**BASE, "more.jsonl": swap(LINE, '{"prefix": "10.20.20.0/24", "interface": "zb0"}', '"10.20.20.0/24"')})
+    assert len(wrong.value.problems) == 1
 
 
 def test_every_kind_of_problem_has_a_test() -> None:
