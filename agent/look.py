@@ -75,6 +75,7 @@ def status(gateway: Gateway, policy_problems: tuple[str, ...]) -> dict[str, Any]
         "paused": stop.all is not None,
         "stop": _stop(stop) if stop or stop.fault else None,
         "breaker": _breaker(gateway),
+        "local": gateway.lookout.status(),
         "standing": [
             {
                 "policy": one.policy,
@@ -142,7 +143,7 @@ def explain(gateway: Gateway, company_id: str) -> dict[str, Any]:
     told = report(judgement, company, policy, now)
     forecasting.tell((told,), forecasting.result(_ahead(gateway, (company_id,), now, now + _YEAR)))
     cases = [told_of | _persons(one.case, now) for told_of, one in zip(told["cases"], judgement.judged, strict=True)]
-    return {**told, "cases": cases, "counters": _counters(gateway, company_id)}
+    return {**told, "cases": cases, "counters": _counters(gateway, company_id), "local": list(gateway.lookout.about(company_id))}
 
 
 def _persons(case: Case, now: datetime) -> dict[str, Any]:

@@ -138,6 +138,14 @@ class EnforcerMetrics:
             "1 while others keep changing our table, and it is put back at growing intervals",
             registry=registry,
         )
+        self._probe_up = Gauge("ecluse_probe_up", "1 when the probing role answered last time", registry=registry)
+        self._probe_answered = Gauge(
+            "ecluse_probe_last_answer_timestamp_seconds", "When the probing role last answered", registry=registry
+        )
+        self._looks = Counter("ecluse_probe_looks", "Looks at local applications by result", ["result"], registry=registry)
+        self._targets = Gauge(
+            "ecluse_probe_targets", "Applications, dependencies and controls by what was last seen", ["state"], registry=registry
+        )
         self._ceiling = Info("ecluse_mode_ceiling", "How far the host may go by itself", registry=registry)
         Info("ecluse_build", "Which version runs", registry=registry).info({"version": version})
         ProcessCollector(namespace="ecluse_enforce", registry=registry)
@@ -274,6 +282,21 @@ class EnforcerMetrics:
     def contested(self, *, is_on: bool) -> None:
         """Whether other programs keep changing our table, so that repairs are spaced out."""
         self._contested.set(is_on)
+
+    def probe(self, *, up: bool, at: float | None = None) -> None:
+        """Whether the probing role answered, and when (UNIX seconds)."""
+        self._probe_up.set(up)
+        if at is not None:
+            self._probe_answered.set(at)
+
+    def look(self, result: str) -> None:
+        """One look at a local application; `result` is one of `continuity.Seen`."""
+        self._looks.labels(result).inc()
+
+    def targets(self, states: Mapping[str, int]) -> None:
+        """How many things that are looked at were last seen in each state."""
+        for state, count in states.items():
+            self._targets.labels(state).set(count)
 
     def ceiling(self, mode: str) -> None:
         """The host's own ceiling: observe, approve or auto."""
