@@ -19,10 +19,12 @@ from agent.errors import ConfigError, EcluseError, ProofFailed
 from agent.gateway import Gateway, InForceRules, Review, log
 from agent.inventory import compile_in_child, keep_in_force, last_in_force, open_inventory
 from agent.kernel.choice import choose
+from agent.kernel.links import LinkWatch
 from agent.ledger.sqlite import Ledger
 from agent.lookout import LocalLookout, Pace
 from agent.metrics import EnforcerMetrics
 from agent.model import Inventory
+from agent.relink import FollowedLinks, Relink
 
 #: Bytes of an import that an operator may hand over at once.
 MAX_IMPORT = 64 * 2**20
@@ -86,6 +88,7 @@ async def enforce(
             adopting=compiled if gateway.review else None,
             open_watch=chosen.open_watch,
             clock=clockwork,
+            relink=FollowedLinks(gateway, LinkWatch()) if config.kernel != "memory" else Relink(),
         )
         if config.probe_interval:
             gateway.lookout = lookout = LocalLookout(

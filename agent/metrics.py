@@ -146,6 +146,11 @@ class EnforcerMetrics:
         self._targets = Gauge(
             "ecluse_probe_targets", "Applications, dependencies and controls by what was last seen", ["state"], registry=registry
         )
+        self._unlinked = Gauge(
+            "ecluse_links_absent",
+            "Links that attachments name and that are not there, or not certain to be the same",
+            registry=registry,
+        )
         self._ceiling = Info("ecluse_mode_ceiling", "How far the host may go by itself", registry=registry)
         Info("ecluse_build", "Which version runs", registry=registry).info({"version": version})
         ProcessCollector(namespace="ecluse_enforce", registry=registry)
@@ -297,6 +302,10 @@ class EnforcerMetrics:
         """How many things that are looked at were last seen in each state."""
         for state, count in states.items():
             self._targets.labels(state).set(count)
+
+    def unlinked(self, count: int) -> None:
+        """How many links that attachments name can not be named in the kernel now."""
+        self._unlinked.set(count)
 
     def ceiling(self, mode: str) -> None:
         """The host's own ceiling: observe, approve or auto."""
