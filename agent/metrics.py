@@ -8,6 +8,7 @@
 """
 
 from collections.abc import Iterable, Mapping
+from math import nan
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, generate_latest
 
@@ -40,6 +41,9 @@ OUTCOMES = (
 
 #: Why the listening role ended something unheard: the values of `why` in `ecluse_serve_refused_total`.
 REFUSED = ("busy", "handshake", "name", "password", "slow")
+
+#: What a look at a local application ends with: the values of `result` in `ecluse_probe_looks_total`.
+LOOKS = ("answered", "silent", "unable")
 
 #: The label of every source that is not configured.
 UNKNOWN = "unknown"
@@ -141,14 +145,6 @@ class EnforcerMetrics:
             "1 while others keep changing our table, and it is put back at growing intervals",
             registry=registry,
         )
-        self._probe_up = Gauge("ecluse_probe_up", "1 when the probing role answered last time", registry=registry)
-        self._probe_answered = Gauge(
-            "ecluse_probe_last_answer_timestamp_seconds", "When the probing role last answered", registry=registry
-        )
-        self._looks = Counter("ecluse_probe_looks", "Looks at local applications by result", ["result"], registry=registry)
-        self._targets = Gauge(
-            "ecluse_probe_targets", "Applications, dependencies and controls by what was last seen", ["state"], registry=registry
-        )
         self._unlinked = Gauge(
             "ecluse_links_absent",
             "Links that attachments name and that are not there, or not certain to be the same",
@@ -160,6 +156,7 @@ class EnforcerMetrics:
         # A series that only appears with its first event hides that event from rate().
         for kind in CHANGES:
             self._changes.labels(kind)
+        self._look_at(registry)
         for cause in REPAIRS:
             self._repairs.labels(cause)
         for kind in FAILURES:
@@ -167,6 +164,23 @@ class EnforcerMetrics:
         for operation in OPERATIONS:
             self._kernel_errors.labels(operation)
         self.know(self._sources)
+
+    def _look_at(self, registry: CollectorRegistry) -> None:
+        """Figures of looking at local applications."""
+        self._probe_up = Gauge(
+            "ecluse_probe_up", "1 when the probing role answered last time, NaN where nothing is looked at", registry=registry
+        )
+        self._probe_up.set(nan)
+        self._probe_answered = Gauge(
+            "ecluse_probe_last_answer_timestamp_seconds", "When the probing role last answered", registry=registry
+        )
+        self._looks = Counter("ecluse_probe_looks", "Looks at local applications by result", ["result"], registry=registry)
+        self._targets = Gauge(
+            "ecluse_probe_targets", "Applications, dependencies and controls by what was last seen", ["state"], registry=registry
+        )
+        for result in LOOKS:
+            self._looks.labels(result)
+            self._targets.labels(result)
 
     def know(self, sources: Iterable[str]) -> None:
         """Take the names of the billing sources configured now (after a reload)."""
