@@ -28,6 +28,7 @@ from agent.errors import KernelError
 from agent.event import HOST, Event, instant
 from agent.gateway import Gateway, InForceRules, Review, agent_event, log
 from agent.inventory import compile_in_child, keep_in_force, open_inventory
+from agent.kernel.tracking import tracked
 from agent.kernel.watch import Watch
 from agent.metrics import exposition
 from agent.model import Inventory
@@ -75,6 +76,7 @@ class Enforcer:
     beside: list[Callable[[], Coroutine[Any, Any, None]]] = field(default_factory=list)
     desk: Desk = field(init=False)
     _touched: str = ""
+    _heard: bool = False
     _away: bool = False
     _reloading: asyncio.Lock = field(default_factory=asyncio.Lock)
     _audited_at: float = 0.0
@@ -149,7 +151,7 @@ class Enforcer:
 
     async def _keep_going(self) -> None:
         while not self.stopping.is_set():
-            begun = time.monotonic()
+            begun, self._heard = time.monotonic(), False
             good = await self._guarded(self._cycle)
             agreed = good and not self._touched  # in a fight our table may have to stay away for a while
             self.gateway.metrics.cycle(time.monotonic() - begun, good_at=self.gateway.now().timestamp() if agreed else None)
@@ -159,7 +161,7 @@ class Enforcer:
                     self.ready = True
                     systemd.ready(self.gateway.last_sentence)
                 systemd.alive()
-            if good and self._touched and not self.gateway.fight.rests(time.monotonic()):
+            if self._heard and not self.gateway.fight.rests(time.monotonic()):
                 continue  # touched again while it was put right
             with suppress(TimeoutError):
                 async with asyncio.timeout(TICK):
@@ -309,7 +311,7 @@ class Enforcer:
             log.error("%s; from now on changes by others are only seen by the audit every minute", error)
             return
         if seen.look:
-            self._touched = ", ".join(seen.by) or "somebody else"
+            self._touched, self._heard = ", ".join(seen.by) or "somebody else", True
             if not self.gateway.fight.on:  # a fight is looked at once a second
                 self.wake.set()
 
@@ -328,7 +330,7 @@ class Enforcer:
 
     async def _reload(self) -> tuple[str, ...]:
         compiled = await compile_in_child(self.config.policies, self.config.state_dir)
-        rules = InForceRules.compile(open_inventory(compiled), self.gateway.now())
+        rules = InForceRules.compile(open_inventory(compiled), self.gateway.now(), tracked=tracked())
         configs = load_sources(self.config.sources)
         sources = billing_sources(configs)
         before = self.gateway.rules.inventory

@@ -10,6 +10,7 @@ Rules of this room:
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from agent.case import Case
@@ -18,6 +19,7 @@ from agent.errors import ProofFailed
 from agent.event import Event, instant
 from agent.gateway import Gateway, agent_event
 from agent.judge import Judged, Judgement
+from agent.leases import Lease
 from agent.lookout.place import Place
 from agent.model import Company
 from agent.proof import prove_members
@@ -166,10 +168,13 @@ def _preflight(
 
 def _dry_run(gateway: Gateway, company: Company, one: Judged, now: datetime) -> int:
     """The measure of a case, compiled and proven without being loaded: how many of its elements could match local traffic."""
-    services = one.case.notice.services
-    elements = gateway.wanted(company, [(one.case.id, services, now + _DRY_RUN)], now)
+    measure = one.measure
+    lease = Lease(
+        case=one.case.id, services=measure.services, until=now + _DRY_RUN, effect=replace(measure.effect, hours=()), since=now
+    )
+    elements = gateway.wanted(company, [lease], now)
     try:
-        prove_members(elements, company, set(services), gateway.rules.proven)
+        prove_members(elements, company, set(measure.services), gateway.rules.proven, gateway.links)
     except ProofFailed:
         return len(elements) or 1
     return 0
