@@ -301,6 +301,7 @@ ROOMS: Mapping[str, Room] = {
         floor=3,
         may={
             "doctor": "reads what it judges",
+            "clock": "does the kernel know it to be right",
             "kernel": "tries in a namespace of its own what this kernel can do",
             "ruleset": "with a table like ours",
         },
