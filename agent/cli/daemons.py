@@ -90,9 +90,18 @@ async def _serve(config: Config) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    feeding = asyncio.create_task(_feed())
     systemd.ready("listening")
     await serve.serve(enforcer=config.intake_socket, stop=stop, sockets=sockets, limits=limits)
+    feeding.cancel()
     systemd.stopping()
+
+
+async def _feed() -> None:
+    """Feed the watchdog from the loop that answers: when that is stuck, nobody feeds."""
+    while seconds := systemd.watchdog_seconds():
+        systemd.alive()
+        await asyncio.sleep(seconds / 3)
 
 
 @click.command("demo", short_help="see it work, with real packets", epilog=examples("sudo ecluse demo"))
