@@ -6,6 +6,8 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 DEBIAN_PACKAGES := python3 python3-venv nftables libnftables1 iproute2 conntrack procps util-linux
+# What only lint and tests need: whole Debians in containers and emulators.
+TEST_PACKAGES := shellcheck debootstrap systemd-container qemu-system-x86
 PYTHON := $(or $(shell command -v /usr/bin/python3 2>/dev/null),python3)
 
 .PHONY: help
@@ -13,9 +15,11 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # A stamp per step, so that a second run costs nothing. The network is only asked when something is missing.
-.cache/debian: Makefile
+.cache/debian: PACKAGES = $(DEBIAN_PACKAGES)
+.cache/debian-test: PACKAGES = $(TEST_PACKAGES)
+.cache/debian .cache/debian-test: Makefile
 	@mkdir -p .cache
-	@missing=""; for p in $(DEBIAN_PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
+	@missing=""; for p in $(PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
 	if [ -n "$$missing" ]; then \
 	  [ "$$(id -u)" = 0 ] || { echo "missing Debian packages:$$missing - run this as root once" >&2; exit 1; }; \
 	  echo "installing$$missing"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
@@ -29,7 +33,7 @@ $(VENV)/run: .cache/debian requirements/run.txt requirements/build.txt pyproject
 	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(VENV)/dev: $(VENV)/run requirements/dev.txt
+$(VENV)/dev: $(VENV)/run .cache/debian-test requirements/dev.txt
 	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@touch $@
 
@@ -47,9 +51,14 @@ check: lint $(VENV)/dev ## lint and core tests, with fewer examples than `make t
 	@ECLUSE_EXAMPLES=0.25 $(BIN)/pytest -q -n auto tests/core
 
 .PHONY: lint
-lint: $(VENV)/dev ## ruff and mypy
+lint: $(VENV)/dev ## ruff, mypy and shellcheck
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@shellcheck install.sh .ci/run
+
+.PHONY: bundle
+bundle: $(VENV)/run ## dist/ecluse-VERSION.tar: all that install.sh needs, for a gateway without internet
+	@$(BIN)/python release/bundle.py
 
 .PHONY: bench
 bench: $(VENV)/dev ## figures, printed and written to bench/results.json (root)
