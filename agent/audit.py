@@ -10,6 +10,7 @@ Rules of this room:
 4. Before an element is deleted or a company repaired, the ledger is asked again: minutes may have passed since it was read.
 """
 
+import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,13 +18,15 @@ from itertools import chain, groupby
 
 from agent.errors import EcluseError, ProofFailed
 from agent.event import HOST, instant
+from agent.fight import calmed
+from agent.fight import repaired as after
 from agent.gateway import Gateway, agent_event, log
 from agent.ledger import InForce
 from agent.model import Inventory, StandingKey
 from agent.plan import SLACK_MS
 from agent.proof import prove_members
 from agent.reconcile import settle
-from agent.rules import Change, Element, Key
+from agent.rules import TABLE, Change, Element, Key
 from agent.ruleset import candidates
 
 #: Measures per transaction of a bulk load.
@@ -32,6 +35,9 @@ LOAD_PAGE = 500
 #: Measures, and members of a set, per breath of an audit: two milliseconds, which is what a payment may have to wait.
 AUDIT_PAGE = 100
 AUDIT_MEMBERS = 300
+
+#: Why a table is looked at, when no program was named.
+NO_PROGRAMS = frozenset({"a failure", "reload"})
 
 Breath = Generator[None, None, "Audited"]
 
@@ -74,12 +80,15 @@ def load_structure(gateway: Gateway) -> bool:
 
 
 def repair(gateway: Gateway, cause: str) -> Breath:
-    """Somebody touched our table: put it back, and say so in the ledger."""
+    """Somebody touched our table: put it back, and say so in the ledger. The caller waits while `gateway.fight` says so."""
     structure = gateway.rules.structure
     observed = gateway.kernel.observe(structure)
     if observed.structure == "as_wanted" and not observed.strangers:
-        return (yield from audit(gateway))
+        audited = yield from audit(gateway)
+        _weigh(gateway, cause, repaired=audited.strangers + audited.repaired > 0)
+        return audited
     kind = "flush" if observed.structure == "absent" else "drift"
+    _weigh(gateway, cause, repaired=True)  # first, because who destroys it all the time lets no repair come to its end
     gateway.kernel.apply(Change(structure=structure))
     if kind == "flush":
         loaded = yield from load(gateway)
@@ -92,6 +101,28 @@ def repair(gateway: Gateway, cause: str) -> Breath:
     gateway.metrics.repaired(kind)
     _record(gateway, kind, f"our table was {words[kind]} by {cause}", audited.wanted)
     return audited
+
+
+def _weigh(gateway: Gateway, cause: str, *, repaired: bool) -> None:
+    """Is that still a repair, or a fight? Said in log, status and metrics when it begins and when it is over."""
+    before, now = gateway.fight, time.monotonic()
+    gateway.fight = fight = (
+        after(before, now, tuple(name for name in cause.split(", ") if name not in NO_PROGRAMS))
+        if repaired
+        else calmed(before, now)
+    )
+    if fight.on:
+        gateway.failures["neighbour"] = (
+            f"our table was put back {fight.repairs} times because others keep changing it: {', '.join(fight.by)}; from now on "
+            f"{fight.wait:g} s pass between two repairs, and meanwhile nobody is refused. Find what runs there, and have it leave "
+            f"table inet {TABLE} alone (`ecluse doctor`)"
+        )
+    if fight.on and not before.on:
+        log.error("%s", gateway.failures["neighbour"])
+    elif before.on and not fight.on:
+        gateway.failures.pop("neighbour", None)
+        log.info("nobody has changed our table for a while: it is put back at once again")
+    gateway.metrics.contested(is_on=fight.on)
 
 
 def leave(gateway: Gateway, before: Inventory) -> Iterator[None]:

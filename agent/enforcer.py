@@ -23,6 +23,7 @@ from agent import __version__, alarm, audit, channel, intake, operate, systemd
 from agent.billing import Source
 from agent.case import favourable
 from agent.config import Config, SourceConfig, billing_sources, company_of, load_sources
+from agent.emergency.record import record
 from agent.errors import EventError, KernelError, LedgerCorrupt, LedgerUnwritable
 from agent.event import HOST, Event, instant
 from agent.gateway import Gateway, InForceRules, Review, agent_event, log
@@ -206,13 +207,16 @@ class Enforcer:
         while not self.stopping.is_set():
             begun = time.monotonic()
             good = await self._guarded(self._cycle)
-            self.gateway.metrics.cycle(time.monotonic() - begun, good_at=self.gateway.now().timestamp() if good else None)
+            agreed = good and not self._touched  # in a fight our table may have to stay away for a while
+            self.gateway.metrics.cycle(time.monotonic() - begun, good_at=self.gateway.now().timestamp() if agreed else None)
             if good:
-                self.gateway.last_good_at = self.gateway.now()
+                self.gateway.last_good_at = self.gateway.now() if agreed else self.gateway.last_good_at
                 if not self.ready:
                     self.ready = True
                     systemd.ready(self.gateway.last_sentence)
                 systemd.alive()
+            if good and self._touched and not self.gateway.fight.rests(time.monotonic()):
+                continue  # touched again while it was put right
             with suppress(TimeoutError):
                 async with asyncio.timeout(TICK):
                     await self.wake.wait()
@@ -256,8 +260,9 @@ class Enforcer:
             self._away, self._touched = False, ""
             await self._audit(audit.start)
         elif self._touched:
-            cause, self._touched = self._touched, ""
-            await self._audit(lambda gateway: audit.repair(gateway, cause))
+            if not self.gateway.fight.rests(time.monotonic()):
+                cause, self._touched = self._touched, ""
+                await self._audit(lambda gateway: audit.repair(gateway, cause))
         elif time.monotonic() - self._audited_at > max(AUDIT_SECONDS, AUDIT_SHARE * self._audit_took):
             await self._audit(lambda gateway: audit.repair(gateway, "somebody unseen"))
         self.gateway.ledger.tidy()
@@ -273,6 +278,7 @@ class Enforcer:
         await asyncio.sleep(0)  # the answers to what was just committed go out first
         while not self.stopping.is_set():
             self.gateway.look_around()
+            record(self.gateway)
             worked = False
             for done in self.queue.step(self.gateway):
                 worked = True
@@ -354,7 +360,8 @@ class Enforcer:
             return
         if seen.look:
             self._touched = ", ".join(seen.by) or "somebody else"
-            self.wake.set()
+            if not self.gateway.fight.on:  # a fight is looked at once a second
+                self.wake.set()
 
     async def reload(self) -> tuple[str, ...]:
         """Read policies and sources again. On any problem the old ones stay; returns the problems."""

@@ -18,6 +18,7 @@ from agent.calendar import day_start, local_date, public_holidays
 from agent.case import EMPTY_RECORD, HostFacts, Record, fold, host_facts
 from agent.errors import LedgerCorrupt, LedgerUnwritable
 from agent.event import HOST, Event
+from agent.fight import Fight
 from agent.gate import World
 from agent.judge import Judgement, judge
 from agent.kernel import Kernel
@@ -85,6 +86,7 @@ class Gateway:
     for persons or the moment, by company, as far as they were looked at since the start (they are every minute); `again`:
     companies to be looked at now although nothing was said about them. `review`: see there; None once it is over. `held`: changes
     that the guard holds, by company, in French and English. `most_elements`: so many may be refused anew to one company at once.
+    `fight`: how often our table had to be put back lately.
     """
 
     ledger: Ledger
@@ -103,6 +105,7 @@ class Gateway:
     review: Review | None = None
     held: dict[str, tuple[str, str]] = field(default_factory=dict)
     most_elements: int = MOST_ELEMENTS
+    fight: Fight = field(default_factory=Fight)
     tally: Tally = field(init=False)
     host: HostFacts = field(init=False)
     ledger_good: bool = True
@@ -122,7 +125,7 @@ class Gateway:
     def look_around(self) -> None:
         """Read what concerns no single company: the stop file, the host's record, how much was suspended lately."""
         now = self.now()
-        self.stop = _joined(stopfile.read(self.stop_path), stopfile.read(self.spare_stop_path))
+        self.stop = self._stops()
         if self.held_in_memory is not None:
             self.stop = replace(self.stop, all=self.held_in_memory)
         host, before = host_facts(self.ledger.record(HOST) or EMPTY_RECORD), self.host
@@ -290,10 +293,11 @@ class Gateway:
         now = self.now()
         companies = {}
         for company, waiting in self.volatile.items():
-            if company != HOST:
-                before = _waited_for(self.stop.companies.get(company))
+            pause = self.stop.companies.get(company)
+            if company != HOST and (pause is None or pause.by == stopfile.AGENT):  # a person's word that it is restored says more
+                before = _waited_for(pause)
                 ids = dict.fromkeys((*before, *(event.id for event in waiting)))
-                companies[company] = stopfile.Pause(by="ecluse", at=now, reason=_VOLATILE + " ".join(ids), restore=True)
+                companies[company] = stopfile.Pause(by=stopfile.AGENT, at=now, reason=_VOLATILE + " ".join(ids), restore=True)
         try:
             self.stop_more(replace(self.stop, companies={**self.stop.companies, **companies}))
         except OSError as error:  # memory still has it
@@ -307,6 +311,9 @@ class Gateway:
         Raises:
             OSError: neither place could be written; the former files are as they were.
         """
+        found = self._stops()
+        if not found.fault:  # a person may have written it without us meanwhile
+            stop = replace(_joined(stop, found), companies={**found.companies, **stop.companies})
         try:
             stopfile.write(self.stop_path, stop)
         except OSError as error:
@@ -323,6 +330,9 @@ class Gateway:
         stopfile.write(self.stop_path, stop)
         stopfile.write(self.spare_stop_path, stopfile.Stop())
         self.stop = stop
+
+    def _stops(self) -> stopfile.Stop:
+        return _joined(stopfile.read(self.stop_path), stopfile.read(self.spare_stop_path))
 
     def hold_in_memory(self, pause: stopfile.Pause | None) -> None:
         """Obey a pause that could not be written to the stop file; None ends it."""
@@ -363,8 +373,11 @@ class Gateway:
 
     def forget_volatile(self) -> None:
         """Let go of companies whose facts that waited are in the ledger now, also those that a former process wrote down."""
+        if not self.stop.companies or self.held_in_memory is not None:
+            return
+        self.stop = self._stops()  # a person may have written it without us meanwhile
         kept = {company: pause for company, pause in self.stop.companies.items() if not self._recorded(pause)}
-        if len(kept) < len(self.stop.companies) and not self.stop.fault and self.held_in_memory is None:
+        if len(kept) < len(self.stop.companies) and not self.stop.fault:
             try:
                 self.stop_less(replace(self.stop, companies=kept))
             except OSError as error:

@@ -68,6 +68,7 @@ def status(gateway: Gateway, policy_problems: tuple[str, ...]) -> dict[str, Any]
             "structure": structure,
             "last_good_cycle": instant(gateway.last_good_at) if gateway.last_good_at else None,
             "last_sentence": gateway.last_sentence,
+            "contested_by": list(gateway.fight.by) if gateway.fight.on else [],
         },
         "ledger": {"seq": counts.events, "writable": gateway.ledger_good},
         "paused": stop.all is not None,
@@ -184,7 +185,7 @@ def _ahead(
     for company in companies:
         known = gateway.rules.inventory.company(company)
         if known is not None and gateway.ledger.measures_of(company):
-            prefixes = len({attached.prefix for _, attached in known.attachments()})
+            prefixes = known.prefix_count()
             load = replace(load, cut_companies=max(0, load.cut_companies - 1), cut_prefixes=max(0, load.cut_prefixes - prefixes))
     walk = forecasting.begin(records, gateway.rules.inventory, replace(gateway.world, load=load), now)
     return (yield from forecasting.forecast_steps(walk, records, now, until))

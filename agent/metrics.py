@@ -67,6 +67,11 @@ class EnforcerMetrics:
         self._breaker = Gauge(
             "ecluse_breaker_open", "1 while new suspensions wait for a person to release the breaker", registry=registry
         )
+        self._contested = Gauge(
+            "ecluse_table_contested",
+            "1 while others keep changing our table, and it is put back at growing intervals",
+            registry=registry,
+        )
         self._ceiling = Info("ecluse_mode_ceiling", "How far the host may go by itself", registry=registry)
         Info("ecluse_build", "Which version runs", registry=registry).info({"version": version})
         ProcessCollector(namespace="ecluse_enforce", registry=registry)
@@ -138,6 +143,10 @@ class EnforcerMetrics:
     def breaker(self, *, is_open: bool) -> None:
         """Whether new suspensions wait for a person to release the breaker."""
         self._breaker.set(is_open)
+
+    def contested(self, *, is_on: bool) -> None:
+        """Whether other programs keep changing our table, so that repairs are spaced out."""
+        self._contested.set(is_on)
 
     def ceiling(self, mode: str) -> None:
         """The host's own ceiling: observe, approve or auto."""

@@ -20,6 +20,9 @@ Family = Literal[4, 6]
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
 
+#: Every address of a family: what an attachment without a prefix has behind its link.
+EVERY_ADDRESS: tuple[Network, Network] = (IPv4Network((0, 0)), IPv6Network((0, 0)))
+
 #: One inclusive port range.
 Ports = tuple[int, int]
 
@@ -89,12 +92,58 @@ class Service:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Attachment:
-    """Where a company is connected. `interface` is the gateway's interface name, or None where the prefix is unique."""
+    """Where a company is connected: a prefix, a prefix behind a link of the gateway, or everything behind a link.
 
-    prefix: Network
+    `interface` or `vrf` is the link's name (one of them at most); None where the prefix is unique. `prefix` None: every address
+    of both families behind the link.
+    """
+
+    prefix: Network | None = None
     interface: str | None = None
+    vrf: str | None = None
     valid_from: date | None = None
     valid_to: date | None = None
+
+    @property
+    def link(self) -> str | None:
+        """The name of the link it is behind, if it names one."""
+        return self.interface if self.vrf is None else self.vrf
+
+    @property
+    def networks(self) -> tuple[Network, ...]:
+        """Its addresses; without a prefix, every address of both families."""
+        return EVERY_ADDRESS if self.prefix is None else (self.prefix,)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Links:
+    """The gateway's links as far as elements may name them now.
+
+    `present`: names that stand for the link the inventory means; None where nobody looks at a gateway (files, simulation), and
+    every name counts. `members`: the links of each VRF.
+    """
+
+    present: frozenset[str] | None = None
+    members: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def names(self, attachment: Attachment) -> tuple[str, ...]:
+        """The interface names its packets carry: the link's own and, of a VRF, also those of its members.
+
+        A packet that comes out of a VRF carries the name of the VRF; one that goes into it carries the member's, or the VRF's
+        where the route leads to the VRF itself. Empty for a link that is not there, and for an attachment without one.
+        """
+        link = attachment.link
+        if link is None or not self.has(link):
+            return ()
+        return (link, *(name for name in self.members.get(link, ()) if self.has(name)))
+
+    def has(self, name: str) -> bool:
+        """True if elements may name this link."""
+        return self.present is None or name in self.present
+
+
+#: Where nobody looks at a gateway: every link counts as present.
+ANY_LINKS = Links()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -183,8 +232,8 @@ class Company:
                 yield site, attachment
 
     def prefix_count(self) -> int:
-        """How many different prefixes it is connected with: its weight in limits."""
-        return len({attached.prefix for _, attached in self.attachments()})
+        """How many different prefixes (or whole links) it is connected with: its weight in limits."""
+        return len({attached.prefix or attached.link for _, attached in self.attachments()})
 
     def subscription(self, service: str) -> Subscription | None:
         """The subscription to `service`, if the company has one."""
@@ -267,7 +316,10 @@ class Policy:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shape:
-    """A kind of set the ruleset needs: one service, one family, one prefix length, with or without interface."""
+    """A kind of set the ruleset needs: one service, one family, one prefix length, with or without interface.
+
+    A length of 0, always with an interface: everything behind it.
+    """
 
     service: str
     family: Family
@@ -337,7 +389,10 @@ class Inventory(Protocol):
         ...
 
     def standing_keys(self, company_ids: Sequence[str]) -> Mapping[str, Sequence[StandingKey]]:
-        """What a measure could name in the kernel, of those companies of which that is the same on every day."""
+        """What a measure could name in the kernel, of those companies of which that is the same on every day.
+
+        Names of interfaces are as the files give them: whether the link is there is seen to by who uses the keys.
+        """
         ...
 
     def by_billing_id(self, source: str, customer_id: str) -> str | None:

@@ -31,7 +31,7 @@ from agent.rules import (
     Side,
     Structure,
 )
-from agent.ruleset import REFUSE
+from agent.ruleset import REFUSE, address_length
 
 #: Before the gateway's own filter chains, which often accept what is established.
 PRIORITY = "filter - 10"
@@ -98,7 +98,8 @@ def rule_text(rule: Rule, sets: Mapping[str, MemberSet]) -> str:
         case PassAnswers():
             return "tcp flags & (fin | syn | rst | ack) != syn return"
         case RefuseMembers():
-            return f"{_member(sets[rule.set], rule.side)} @{rule.set} goto {REFUSE}"
+            interface = "meta sdifname" if rule.member else _INTERFACE[rule.side]
+            return f"{_member(sets[rule.set], interface, rule.side)} @{rule.set} goto {REFUSE}"
         case Refuse(tcp=True):
             return "meta l4proto tcp reject with tcp reset"
         case Refuse():
@@ -115,20 +116,22 @@ def entry_text(entry: ServiceEntry) -> str:
     return f"{address} . {protocol} . {ports} : goto {entry.chain}"
 
 
-def _member(members: MemberSet, side: Side) -> str:
+def _member(members: MemberSet, interface: str, side: Side) -> str:
     """The expression whose value is a key of `members`; a mask that keeps every bit is left out."""
+    if members.interface and members.prefixlen == 0:
+        return interface
     address = _ADDRESS[members.family, side]
     longest = 32 if members.family == 4 else 128
     if members.prefixlen < longest:
         mask = ip_network(("0.0.0.0" if members.family == 4 else "::", members.prefixlen)).netmask  # noqa: S104
         address = f"{address} & {mask}"
-    return f"{_INTERFACE[side]} . {address}" if members.interface else address
+    return f"{interface} . {address}" if members.interface else address
 
 
 def _set(members: MemberSet, elements: Sequence[str]) -> Iterator[str]:
-    key = f"ifname . {_TYPE[members.family]}" if members.interface else _TYPE[members.family]
+    parts = (("ifname",) if members.interface else ()) + ((_TYPE[members.family],) if address_length(members) else ())
     yield f"set {members.name} {{"
-    yield f"  type {key}"
+    yield f"  type {' . '.join(parts)}"
     yield "  flags timeout"
     yield "  counter"
     if elements:

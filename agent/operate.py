@@ -21,6 +21,7 @@ from agent.billing import Source
 from agent.case import Record
 from agent.config import Config
 from agent.decide import Act
+from agent.emergency.record import fact, record
 from agent.errors import ConfigError, EcluseError, EventError, LedgerUnwritable, Refused
 from agent.event import HOST, TYPES, Event, Origin, parse_instant
 from agent.gate import APPROVING_ROLES, Kind
@@ -311,7 +312,7 @@ class Operators:
             gateway.hold_in_memory(pause)
         gateway.look_around()
         try:
-            self._say("pause.set", HOST, {"by": person.user, "reason": reason, "restore": restore}, person)
+            self._daemon.take((fact(HOST, pause, pause.at),))
         except LedgerUnwritable as error:
             gateway.failures["ledger"] = str(error)
 
@@ -319,6 +320,8 @@ class Operators:
         reason = _text(header, "reason")
         approvals.speaks_as(person, APPROVING_ROLES)
         gateway = self._daemon.gateway
+        gateway.look_around()
+        record(gateway)  # what was stopped without us and is not in the ledger yet would be forgotten
         self._say("pause.lifted", HOST, {"by": person.user, "reason": reason}, person)
         gateway.hold_in_memory(None)
         # Companies restored while the ledger could not be written are let go of too: a person who resumes has looked.

@@ -14,12 +14,31 @@ Rules of this room:
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
-from itertools import accumulate
 from typing import NamedTuple, TypeVar
 
+from agent.ends import (
+    ADDRESSES,
+    ALL_PROTOCOLS,
+    FAMILIES,
+    PROTOCOLS,
+    TCP,
+    UDP,
+    End,
+    Index,
+    Span,
+    address_text,
+    claims_of,
+    common,
+    contains,
+    index,
+    overlap,
+    port_text,
+    protocol_text,
+    span_of,
+    touching,
+)
 from agent.errors import ProofFailed
-from agent.model import L4, Company, Family, Network, Selector, Service, StandingKey
+from agent.model import ANY_LINKS, Company, Family, Links, Network, Selector, Service, StandingKey
 from agent.rules import (
     Chain,
     DispatchFamily,
@@ -34,18 +53,13 @@ from agent.rules import (
     Side,
     Structure,
 )
-from agent.ruleset import ALL_PORTS, REFUSE, key_bytes, key_length, read_key
+from agent.ruleset import REFUSE, key_bytes, key_length, places, read_key
+from agent.spans import ALL_PORTS
 
 #: The kernel follows at most this many jumps.
 MAX_DEPTH = 16
 
 _T = TypeVar("_T")
-_TCP, _UDP = 6, 17
-_FAMILIES: tuple[Family, ...] = (4, 6)
-_Span = tuple[int, int]
-_ALL_PROTOCOLS: _Span = (0, 255)
-_PROTOCOLS: dict[L4, _Span] = {L4.TCP: (_TCP, _TCP), L4.UDP: (_UDP, _UDP), L4.ANY: _ALL_PROTOCOLS}
-_ADDRESSES: dict[Family, _Span] = {4: (0, 2**32 - 1), 6: (0, 2**128 - 1)}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,42 +77,25 @@ class Proven:
     owners: Mapping[str, Owner]
 
 
-class _End(NamedTuple):
-    """What one end of a packet can be. Spans include both bounds; addresses are numbers of the family."""
-
-    family: Family
-    protocol: _Span
-    address: _Span
-    ports: _Span
-
-
 class _Box(NamedTuple):
     """Packets that reach a rule: what is still possible for each field, and the member set they were found in."""
 
     hook: str
     family: Family
-    protocol: _Span
-    source: _Span
-    source_ports: _Span
-    destination: _Span
-    destination_ports: _Span
+    protocol: Span
+    source: Span
+    source_ports: Span
+    destination: Span
+    destination_ports: Span
     set: str | None
     side: Side | None
 
     @property
-    def service_end(self) -> _End:
+    def service_end(self) -> End:
         """The end that is not the customer's."""
         if self.side is Side.SOURCE:
-            return _End(self.family, self.protocol, self.destination, self.destination_ports)
-        return _End(self.family, self.protocol, self.source, self.source_ports)
-
-
-class _Claim(NamedTuple):
-    """Traffic that somebody claims: `owner` is the id of a suspendable service, None for what may never be hit."""
-
-    end: _End
-    name: str
-    owner: str | None
+            return End(self.family, self.protocol, self.destination, self.destination_ports)
+        return End(self.family, self.protocol, self.source, self.source_ports)
 
 
 def prove(
@@ -119,10 +116,10 @@ def prove(
     Raises:
         ProofFailed: with one packet that could be refused and must not.
     """
-    claims = _index(_claims(protected, services))
+    claims = index(claims_of(protected, services))
     sets = {members.name: members for members in structure.sets}
     owners: dict[str, Owner] = {}
-    ends: dict[_End, str] = {}
+    ends: dict[End, str] = {}
     for box in _refused(structure):
         end = box.service_end
         if box.set is None:
@@ -142,7 +139,9 @@ def prove(
     return Proven(owners=owners)
 
 
-def prove_members(elements: Sequence[Element], company: Company, services: Collection[str], proven: Proven) -> None:
+def prove_members(
+    elements: Sequence[Element], company: Company, services: Collection[str], proven: Proven, links: Links = ANY_LINKS
+) -> None:
     """The last check before the kernel: may these elements be added for this company and its living measure?
 
     Args:
@@ -150,22 +149,23 @@ def prove_members(elements: Sequence[Element], company: Company, services: Colle
         company: the debtor.
         services: ids of the services that the living measure names.
         proven: what `prove` gave for the structure that is loaded.
+        links: the links that are there, as in `ruleset.members`.
 
     Raises:
         ProofFailed: an element is not at an attachment of the company, or its service is not in the measure, not
             subscribed to at that site, or of a class that is never cut; or it would stay for ever.
     """
-    places: dict[tuple[int, int, bool, bytes], list[str]] = {}
+    known: dict[tuple[int, int, bool, bytes], list[str]] = {}
     for site, attachment in company.attachments():
-        prefix, interface = attachment.prefix, attachment.interface
-        place = (prefix.version, prefix.prefixlen, interface is not None, key_bytes(prefix, interface))
-        places.setdefault(place, []).append(site.id)
+        for prefix, interface in places(attachment, links):
+            place = (prefix.version, prefix.prefixlen, interface is not None, key_bytes(prefix, interface))
+            known.setdefault(place, []).append(site.id)
     for element in elements:
         owner = proven.owners.get(element.set)
         if owner is None:
             raise ProofFailed(what=f"no service owns set {element.set}", witness=f"key {element.key.hex()}")
         members, service = owner.members, owner.service
-        sites = places.get((members.family, members.prefixlen, members.interface, element.key))
+        sites = known.get((members.family, members.prefixlen, members.interface, element.key))
         subscription = company.subscription(service)
         if sites is None:
             fault = f"is no attachment of company {company.id}"
@@ -225,7 +225,7 @@ def _refused(structure: Structure) -> Iterator[_Box]:
         raise ProofFailed(what="a name is given twice in the ruleset", witness="any packet")
     for chain in structure.chains:
         if chain.hook is not None:
-            for family in _FAMILIES:
+            for family in FAMILIES:
                 yield from _walk(named, chain.name, _everything(chain.hook, family), 0)
 
 
@@ -235,7 +235,7 @@ def _walk(named: _Named, name: str, box: _Box, depth: int) -> Iterator[_Box]:
         raise ProofFailed(what=f"chain {name} is reached over more than {MAX_DEPTH} others", witness="any packet")
     for rule in _known(named.chains, name).rules:
         if isinstance(rule, Refuse):
-            protocol = _overlap(box.protocol, (_TCP, _TCP)) if rule.tcp else box.protocol
+            protocol = overlap(box.protocol, (TCP, TCP)) if rule.tcp else box.protocol
             if protocol is not None:
                 yield box._replace(protocol=protocol)
         for chain, inner in _followed(named, rule, box):
@@ -265,8 +265,8 @@ def _known(things: Mapping[str, _T], name: str) -> _T:
 
 
 def _everything(hook: str, family: Family) -> _Box:
-    every = _ADDRESSES[family]
-    return _Box(hook, family, _ALL_PROTOCOLS, every, ALL_PORTS, every, ALL_PORTS, None, None)
+    every = ADDRESSES[family]
+    return _Box(hook, family, ALL_PROTOCOLS, every, ALL_PORTS, every, ALL_PORTS, None, None)
 
 
 def _matched(box: _Box, entry: ServiceEntry, side: Side) -> _Box | None:
@@ -274,9 +274,9 @@ def _matched(box: _Box, entry: ServiceEntry, side: Side) -> _Box | None:
     if entry.prefix.version != box.family:
         return None
     addresses, ports = (box.source, box.source_ports) if side is Side.SOURCE else (box.destination, box.destination_ports)
-    protocol = _overlap(box.protocol, _PROTOCOLS[entry.protocol])
-    address = _overlap(addresses, _addresses(entry.prefix))
-    span = _overlap(ports, entry.ports)
+    protocol = overlap(box.protocol, PROTOCOLS[entry.protocol])
+    address = overlap(addresses, span_of(entry.prefix))
+    span = overlap(ports, entry.ports)
     if protocol is None or address is None or span is None:
         return None
     if side is Side.SOURCE:
@@ -284,87 +284,27 @@ def _matched(box: _Box, entry: ServiceEntry, side: Side) -> _Box | None:
     return box._replace(protocol=protocol, destination=address, destination_ports=span)
 
 
-def _overlap(one: _Span, other: _Span) -> _Span | None:
-    low, high = max(one[0], other[0]), min(one[1], other[1])
-    return (low, high) if low <= high else None
-
-
-def _addresses(prefix: Network) -> _Span:
-    low = int(prefix.network_address)
-    return low, low | (1 << prefix.max_prefixlen - prefix.prefixlen) - 1
-
-
 # --- service ends -----------------------------------------------------------------------------------------------------
 
 
-def _claims(protected: Iterable[tuple[str, Selector]], services: Mapping[str, Service]) -> Iterator[_Claim]:
-    for name, selector in protected:
-        yield from _claim(name, selector, None)
-    for service in services.values():
-        for selector in service.selectors:
-            yield from _claim(service.id, selector, service.id if service.class_.suspendable else None)
-
-
-def _claim(name: str, selector: Selector, owner: str | None) -> Iterator[_Claim]:
-    family: Family = 4 if selector.prefix.version == 4 else 6
-    for ports in selector.ports or (ALL_PORTS,):
-        yield _Claim(_End(family, _PROTOCOLS[selector.protocol], _addresses(selector.prefix), ports), name, owner)
-
-
-class _Index(NamedTuple):
-    """Claims of one family by lowest address, with the highest address seen up to each, to know where to stop."""
-
-    claims: list[_Claim]
-    lows: list[int]
-    highest: list[int]
-
-
-def _index(claims: Iterable[_Claim]) -> Mapping[Family, _Index]:
-    listed = sorted(claims, key=lambda claim: claim.end.address)
-    indexes: dict[Family, _Index] = {}
-    for family in _FAMILIES:
-        mine = [claim for claim in listed if claim.end.family == family]
-        lows = [claim.end.address[0] for claim in mine]
-        indexes[family] = _Index(mine, lows, list(accumulate((claim.end.address[1] for claim in mine), max)))
-    return indexes
-
-
-def _touching(end: _End, indexes: Mapping[Family, _Index]) -> Iterator[_Claim]:
-    """Every claim that has a packet in common with `end`."""
-    index = indexes[end.family]
-    position = bisect_right(index.lows, end.address[1]) - 1
-    while position >= 0 and index.highest[position] >= end.address[0]:
-        claim = index.claims[position]
-        if _common(claim.end, end) is not None:
-            yield claim
-        position -= 1
-
-
-def _common(one: _End, other: _End) -> _End | None:
-    address = _overlap(one.address, other.address)
-    protocol = _overlap(one.protocol, other.protocol)
-    ports = _overlap(one.ports, other.ports)
-    return _End(other.family, protocol, address, ports) if address and protocol and ports else None
-
-
-def _owner(box: _Box, end: _End, claims: Mapping[Family, _Index]) -> str:
+def _owner(box: _Box, end: End, claims: Mapping[Family, Index]) -> str:
     """The one service that announced all of `end`."""
-    touched = list(_touching(end, claims))
+    touched = list(touching(end, claims))
     protected = next((claim for claim in touched if claim.owner is None), None)
     if protected is not None:
         raise ProofFailed(
             what=f"traffic of {protected.name}, which may never be hit, could be refused",
-            witness=_packet(box, _common(protected.end, end)),
+            witness=_packet(box, common(protected.end, end)),
         )
     names = sorted({claim.name for claim in touched})
     if len(names) > 1:
         other = next(claim for claim in touched if claim.name == names[1])
         raise ProofFailed(
             what=f"services {names[0]} and {names[1]} share an address and port and can not be told apart",
-            witness=_packet(box, _common(other.end, end)),
+            witness=_packet(box, common(other.end, end)),
         )
     around = [
-        claim.end for claim in touched if _contains(claim.end.address, end.address) and _contains(claim.end.protocol, end.protocol)
+        claim.end for claim in touched if contains(claim.end.address, end.address) and contains(claim.end.protocol, end.protocol)
     ]
     open_from = end.ports[0]
     for low, high in sorted(claimed.ports for claimed in around):
@@ -378,35 +318,31 @@ def _owner(box: _Box, end: _End, claims: Mapping[Family, _Index]) -> str:
     return names[0]
 
 
-def _contains(outer: _Span, inner: _Span) -> bool:
-    return outer[0] <= inner[0] and inner[1] <= outer[1]
-
-
-def _is_named_host(end: _End) -> bool:
+def _is_named_host(end: End) -> bool:
     one_host = end.address[0] == end.address[1]
-    return one_host and end.protocol in ((_TCP, _TCP), (_UDP, _UDP)) and end.ports != ALL_PORTS
+    return one_host and end.protocol in ((TCP, TCP), (UDP, UDP)) and end.ports != ALL_PORTS
 
 
-def _prove_local(ends: Mapping[_End, str], local: Iterable[tuple[str, Network]]) -> None:
+def _prove_local(ends: Mapping[End, str], local: Iterable[tuple[str, Network]]) -> None:
     """No service end may lie in a site's own network: then no packet within a site, or between sites, has one."""
-    spans = {family: _united(end.address for end in ends if end.family == family) for family in _FAMILIES}
-    lows = {family: [low for low, _ in spans[family]] for family in _FAMILIES}
+    spans = {family: _united(end.address for end in ends if end.family == family) for family in FAMILIES}
+    lows = {family: [low for low, _ in spans[family]] for family in FAMILIES}
     for site, network in local:
         family: Family = 4 if network.version == 4 else 6
-        low, high = _addresses(network)
+        low, high = span_of(network)
         position = bisect_right(lows[family], high) - 1
         if position >= 0 and spans[family][position][1] >= low:
-            end, service = next((e, s) for e, s in ends.items() if e.family == family and _overlap(e.address, (low, high)))
+            end, service = next((e, s) for e, s in ends.items() if e.family == family and overlap(e.address, (low, high)))
             address = max(low, end.address[0])
             raise ProofFailed(
                 what=f"service {service} reaches into {network}, the own network of site {site}",
-                witness=f"a {_protocol(end)} packet within the site to or from {_where(family, address)}{_port(end)}",
+                witness=f"a {protocol_text(end)} packet within the site to or from {address_text(family, address)}{port_text(end)}",
             )
 
 
-def _united(spans: Iterable[_Span]) -> list[_Span]:
+def _united(spans: Iterable[Span]) -> list[Span]:
     """The same numbers as ordered spans that do not overlap."""
-    united: list[_Span] = []
+    united: list[Span] = []
     for low, high in sorted(spans):
         if united and low <= united[-1][1]:
             united[-1] = (united[-1][0], max(high, united[-1][1]))
@@ -418,26 +354,13 @@ def _united(spans: Iterable[_Span]) -> list[_Span]:
 # --- words ------------------------------------------------------------------------------------------------------------
 
 
-def _packet(box: _Box, end: _End | None) -> str:
+def _packet(box: _Box, end: End | None) -> str:
     """One packet of `box` whose service end is in `end`, in words."""
     end = end or box.service_end
     who = f"a member of {box.set}" if box.set else "anybody"
     towards = "from" if box.side is Side.DESTINATION else "to"
-    where = _where(end.family, end.address[0])
-    return f"at {box.hook}, a {_protocol(end)} packet of {who} {towards} {where}{_port(end)}"
-
-
-def _where(family: Family, address: int) -> str:
-    return str(IPv4Address(address) if family == 4 else IPv6Address(address))
-
-
-def _protocol(end: _End) -> str:
-    low, high = end.protocol
-    return {_TCP: "tcp", _UDP: "udp"}.get(low, f"protocol {low}") if low == high else "any-protocol"
-
-
-def _port(end: _End) -> str:
-    return "" if end.ports == ALL_PORTS else f" port {end.ports[0]}"
+    where = address_text(end.family, end.address[0])
+    return f"at {box.hook}, a {protocol_text(end)} packet of {who} {towards} {where}{port_text(end)}"
 
 
 def _member_text(members: MemberSet, key: bytes) -> str:

@@ -30,6 +30,7 @@ class Side(StrEnum):
 class MemberSet:
     """A plain hash set of customer networks of one length: key = [interface name, 16 bytes] + masked address.
 
+    A length of 0 is everything behind an interface: the name alone is the key.
     Every element carries a timeout (the lease), a counter and a comment (the case id).
     """
 
@@ -91,10 +92,15 @@ class PassAnswers:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RefuseMembers:
-    """A packet whose `side` address (masked; with its interface where the set has one) is in `set` is refused."""
+    """A packet whose `side` address (masked; with its interface where the set has one) is in `set` is refused.
+
+    `member`: the interface is the member of a VRF that the packet came in by, and not the VRF, which is what it came in by for
+    everybody else.
+    """
 
     set: str
     side: Side
+    member: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

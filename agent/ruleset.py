@@ -24,7 +24,22 @@ from hashlib import sha256
 from ipaddress import ip_network
 from typing import Literal
 
-from agent.model import L4, Attachment, Company, Family, Network, Ports, Selector, Service, Shape, StandingKey, Subscription
+from agent.model import (
+    ANY_LINKS,
+    EVERY_ADDRESS,
+    L4,
+    Attachment,
+    Company,
+    Family,
+    Links,
+    Network,
+    Selector,
+    Service,
+    Shape,
+    StandingKey,
+    Subscription,
+    Terms,
+)
 from agent.rules import (
     Chain,
     DispatchFamily,
@@ -42,12 +57,10 @@ from agent.rules import (
     Side,
     Structure,
 )
+from agent.spans import box_order, disjoint
 
 #: The chain that every refusal ends in; `RefuseMembers` goes there.
 REFUSE = "refuse"
-
-#: All ports of a protocol.
-ALL_PORTS: Ports = (0, 65535)
 
 #: A host with at most this many named ports is listed port by port in the hash map, which is cheaper to ask than ranges.
 MAX_LISTED_PORTS = 16
@@ -58,6 +71,7 @@ INTERFACE_BYTES = 16
 _FAMILIES: tuple[Family, ...] = (4, 6)
 _PLAIN = re.compile(r"[a-z][a-z0-9-]{0,23}")
 _DAY_MS = 86_400_000
+_PLAIN_TERMS = Terms()
 
 
 # --- names ------------------------------------------------------------------------------------------------------------
@@ -80,7 +94,7 @@ def stem(service: str) -> str:
 
 
 def set_name(service: str, family: Family, prefixlen: int, *, interface: bool) -> str:
-    """The member set of one shape, such as `ged4_24` or, with the interface in the key, `ged4if_24`."""
+    """The member set of one shape, such as `ged4_24` or, with the interface in the key, `ged4if_24` (`ged4if_0`: it alone)."""
     return f"{stem(service)}{family}{'if' if interface else ''}_{prefixlen}"
 
 
@@ -95,20 +109,29 @@ def chain_name(service: str, family: Family, way: Literal["to", "from"]) -> str:
 def key_bytes(prefix: Network, interface: str | None) -> bytes:
     """The key of one attachment as the kernel compares it: [interface name padded to 16 bytes] + network address.
 
+    A prefix of every address has the interface alone as its key.
+
     Raises:
-        ValueError: the interface name does not fit into 15 bytes.
+        ValueError: the interface name does not fit into 15 bytes; every address without an interface.
     """
     if interface is None:
+        if prefix.prefixlen == 0:
+            raise ValueError(f"{prefix} without an interface is everybody")
         return prefix.network_address.packed
     name = interface.encode()
     if not 0 < len(name) < INTERFACE_BYTES:
         raise ValueError(f"interface name {interface!r} must be 1 to 15 bytes long")
-    return name.ljust(INTERFACE_BYTES, b"\0") + prefix.network_address.packed
+    return name.ljust(INTERFACE_BYTES, b"\0") + (prefix.network_address.packed if prefix.prefixlen else b"")
 
 
 def key_length(members: MemberSet) -> int:
     """How many bytes a key of `members` has."""
-    return (INTERFACE_BYTES if members.interface else 0) + (4 if members.family == 4 else 16)
+    return (INTERFACE_BYTES if members.interface else 0) + address_length(members)
+
+
+def address_length(members: MemberSet) -> int:
+    """How many of them are the address."""
+    return 0 if members.interface and members.prefixlen == 0 else {4: 4, 6: 16}[members.family]
 
 
 def read_key(members: MemberSet, key: bytes) -> tuple[str | None, Network]:
@@ -122,7 +145,7 @@ def read_key(members: MemberSet, key: bytes) -> tuple[str | None, Network]:
     interface: str | None = None
     if members.interface:
         interface = key[:INTERFACE_BYTES].rstrip(b"\0").decode(errors="backslashreplace")
-        key = key[INTERFACE_BYTES:]
+        key = key[INTERFACE_BYTES:] or EVERY_ADDRESS[members.family == 6].network_address.packed
     return interface, ip_network((key, members.prefixlen))
 
 
@@ -191,8 +214,16 @@ def _service_chain(service: Service, family: Family, way: Literal["to", "from"],
     side = Side.SOURCE if way == "to" else Side.DESTINATION
     return Chain(
         name=chain_name(service.id, family, way),
-        rules=(*passing, *(RefuseMembers(set=members.name, side=side) for members in sets)),
+        rules=(*passing, *_refusals(sets, side)),
     )
+
+
+def _refusals(sets: tuple[MemberSet, ...], side: Side) -> Iterator[RefuseMembers]:
+    """One rule a set; where the set has interfaces, one more for packets that a VRF took over from one of its members."""
+    for members in sets:
+        yield RefuseMembers(set=members.name, side=side)
+        if members.interface and side is Side.SOURCE:
+            yield RefuseMembers(set=members.name, side=side, member=True)
 
 
 def _base_chains(maps: tuple[ServiceMap, ...]) -> Iterator[Chain]:
@@ -247,99 +278,11 @@ def _entries(service: Service, family: Family, way: Literal["to", "from"], *, ra
     chain = chain_name(service.id, family, way)
     selectors = [s for s in service.selectors if s.prefix.version == family and listed_by_port(s) is not ranged]
     if ranged:
-        boxes = _disjoint(selectors)
+        boxes = disjoint(selectors)
     else:
         boxes = {(s.prefix, s.protocol, (port, port)) for s in selectors for low, high in s.ports for port in range(low, high + 1)}
-    for prefix, protocol, ports in sorted(boxes, key=_box_order):
+    for prefix, protocol, ports in sorted(boxes, key=box_order):
         yield ServiceEntry(prefix=prefix, protocol=protocol, ports=ports, chain=chain)
-
-
-_Box = tuple[Network, L4, Ports]
-
-
-def _box_order(box: _Box) -> tuple[int, int, str, Ports]:
-    prefix, protocol, ports = box
-    return int(prefix.network_address), prefix.prefixlen, protocol.value, ports
-
-
-def _disjoint(selectors: Iterable[Selector]) -> set[_Box]:
-    """The same packets as boxes that do not overlap: the kernel's range sets refuse an overlap, even of equal verdicts.
-
-    Prefixes are nested or apart. So: cut what takes every protocol out of the prefixes of the others, then go from the
-    broadest prefix to the narrowest and give each only the ports that no broader one took.
-    """
-    selectors = tuple(selectors)
-    whole = _outermost(s.prefix for s in selectors if s.protocol is L4.ANY)
-    boxes: set[_Box] = {(prefix, L4.ANY, ALL_PORTS) for prefix in whole}
-    for protocol in (L4.TCP, L4.UDP):
-        asked: dict[Network, list[Ports]] = {}
-        for selector in selectors:
-            if selector.protocol is protocol:
-                for prefix in _without(selector.prefix, whole):
-                    asked.setdefault(prefix, []).extend(selector.ports or (ALL_PORTS,))
-        taken: list[tuple[Network, list[Ports]]] = []
-        for prefix in sorted(asked, key=_broadest_first):
-            ports = _merged(asked[prefix])
-            for broader, gone in taken:
-                if _within(prefix, broader):
-                    ports = _less(ports, gone)
-            if ports:
-                taken.append((prefix, ports))
-                boxes |= {(prefix, protocol, span) for span in ports}
-    return boxes
-
-
-def _outermost(prefixes: Iterable[Network]) -> list[Network]:
-    """The same addresses without the prefixes that lie in another one."""
-    outermost: list[Network] = []
-    for prefix in sorted(prefixes, key=_broadest_first):
-        if not any(_within(prefix, broader) for broader in outermost):
-            outermost.append(prefix)
-    return outermost
-
-
-def _broadest_first(prefix: Network) -> tuple[int, int]:
-    return prefix.prefixlen, int(prefix.network_address)
-
-
-def _within(inner: Network, outer: Network) -> bool:
-    return inner.subnet_of(outer)  # type: ignore[arg-type]  # both are of one family here
-
-
-def _without(prefix: Network, holes: Iterable[Network]) -> list[Network]:
-    """`prefix` less every hole, as prefixes."""
-    left = [prefix]
-    for hole in holes:
-        kept: list[Network] = []
-        for part in left:
-            if _within(part, hole):
-                continue
-            kept += part.address_exclude(hole) if _within(hole, part) else [part]  # type: ignore[arg-type]
-        left = kept
-    return left
-
-
-def _merged(spans: Iterable[Ports]) -> list[Ports]:
-    """The same ports as ordered spans that neither overlap nor touch."""
-    merged: list[Ports] = []
-    for low, high in sorted(spans):
-        if merged and low <= merged[-1][1] + 1:
-            merged[-1] = (merged[-1][0], max(high, merged[-1][1]))
-        else:
-            merged.append((low, high))
-    return merged
-
-
-def _less(spans: list[Ports], gone: list[Ports]) -> list[Ports]:
-    """Ordered `spans` without the ports in `gone`."""
-    for cut_low, cut_high in gone:
-        spans = [
-            part
-            for low, high in spans
-            for part in ((low, min(high, cut_low - 1)), (max(low, cut_high + 1), high))
-            if part[0] <= part[1]
-        ]
-    return spans
 
 
 # --- members ----------------------------------------------------------------------------------------------------------
@@ -359,6 +302,8 @@ def members(
     today: date,
     *,
     day_ends_ms: int | None = None,
+    terms: Terms = _PLAIN_TERMS,
+    links: Links = ANY_LINKS,
 ) -> tuple[Element, ...]:
     """The elements that one measure wants for one company: sorted, each once, both families.
 
@@ -370,7 +315,11 @@ def members(
         catalogue: every service by id.
         today: an attachment counts from its `valid_from` to its `valid_to`, both days included.
         day_ends_ms: milliseconds until `today` ends, by the same calendar; with it, no element outlives its attachment.
+        terms: how the measure takes effect; nothing is wanted of one that only gives notice (stage 1).
+        links: the links that are there; nothing is wanted behind one that is not.
     """
+    if terms.stage == 1:
+        return ()
     wanted: dict[Key, Element] = {}
     for service_id in services:
         service, subscription = catalogue.get(service_id), company.subscription(service_id)
@@ -382,21 +331,20 @@ def members(
             left_ms = timeout_ms
             if day_ends_ms is not None and attachment.valid_to is not None:
                 left_ms = min(left_ms, day_ends_ms + (attachment.valid_to - today).days * _DAY_MS)
-            if left_ms > 0 and has_family(service, attachment.prefix.version):
-                key = _key(service_id, attachment)
-                if key in wanted:  # two attachments of one place: the lease that ends first
-                    left_ms = min(left_ms, wanted[key].timeout_ms)
-                wanted[key] = Element(set=key.set, key=key.key, case=case, timeout_ms=left_ms)
+            for key in _keys(service, attachment, links) if left_ms > 0 else ():
+                before = wanted.get(key)  # two attachments of one place: the lease that ends first
+                until_ms = left_ms if before is None else min(left_ms, before.timeout_ms)
+                wanted[key] = Element(set=key.set, key=key.key, case=case, timeout_ms=until_ms)
     return tuple(wanted[key] for key in sorted(wanted))
 
 
 def standing_keys(company: Company, catalogue: Mapping[str, Service]) -> tuple[StandingKey, ...]:
     """What `members` would want for a measure on every service, where the day has no say in it.
 
-    Empty for a company with a dated attachment. Made once when an inventory is compiled: to load 100 000 measures from
-    these takes a fraction of what it takes to read the companies.
+    Empty for a company with a dated attachment, or one behind a VRF, whose members come and go. Made once when an inventory is
+    compiled: to load 100 000 measures from these takes a fraction of what it takes to read the companies.
     """
-    if any(attachment.valid_from or attachment.valid_to for _, attachment in company.attachments()):
+    if any(attachment.valid_from or attachment.valid_to or attachment.vrf for _, attachment in company.attachments()):
         return ()
     return tuple(
         sorted(
@@ -407,20 +355,27 @@ def standing_keys(company: Company, catalogue: Mapping[str, Service]) -> tuple[S
     )
 
 
-def candidates(company: Company, catalogue: Mapping[str, Service]) -> tuple[Key, ...]:
+def candidates(company: Company, catalogue: Mapping[str, Service], links: Links = ANY_LINKS) -> tuple[Key, ...]:
     """Every key this company could have in the kernel: all that must be read to bring it to what is wanted.
 
-    Attachments out of date, sites left out and narrowed subscriptions count too: their members must go if they are there.
+    Attachments out of date, sites left out and narrowed subscriptions count too, and links that are gone: their members must go
+    if they are there.
+
+    Args:
+        company: the company.
+        catalogue: every service by id.
+        links: the members of each VRF; whether a link is present does not matter.
     """
+    every = Links(members=links.members)
     services = [catalogue[s.service] for s in company.subscriptions if s.service in catalogue]
     return tuple(
         sorted(
             {
-                _key(service.id, attachment)
+                key
                 for service in services
                 if service.class_.suspendable
                 for _, attachment in company.attachments()
-                if has_family(service, attachment.prefix.version)
+                for key in _keys(service, attachment, every)
             }
         )
     )
@@ -431,7 +386,17 @@ def _valid(attachment: Attachment, today: date) -> bool:
     return started and (attachment.valid_to is None or today <= attachment.valid_to)
 
 
-def _key(service: str, attachment: Attachment) -> Key:
-    prefix, interface = attachment.prefix, attachment.interface
-    family: Family = 4 if prefix.version == 4 else 6
-    return Key(set=set_name(service, family, prefix.prefixlen, interface=interface is not None), key=key_bytes(prefix, interface))
+def places(attachment: Attachment, links: Links) -> Iterator[tuple[Network, str | None]]:
+    """Every network and interface name by which packets of `attachment` are told from others'."""
+    names = (None,) if attachment.link is None else links.names(attachment)
+    for network in attachment.networks:
+        for name in names:
+            yield network, name
+
+
+def _keys(service: Service, attachment: Attachment, links: Links) -> Iterator[Key]:
+    for network, interface in places(attachment, links):
+        family: Family = 4 if network.version == 4 else 6
+        if has_family(service, family):
+            name = set_name(service.id, family, network.prefixlen, interface=interface is not None)
+            yield Key(set=name, key=key_bytes(network, interface))

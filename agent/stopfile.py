@@ -5,7 +5,8 @@
 2. A file that can not be read or understood is a doubt. It counts as "no new suspension, for anybody"; measures that are
    in force stay as they are, because a damaged file is no order to restore, and their leases still end by themselves.
    `Stop.fault` says what is wrong; show it as an alert until a person pauses or resumes, which writes the file anew.
-3. One writer at a time: the enforcer; the command line only when no enforcer answers.
+3. One writer at a time: the enforcer; the command line only when no enforcer answers. So the enforcer reads it again right
+   before it writes: what a person wrote while it was stuck stays.
 4. It must outlive the process that wrote it, or a restart would undo an emergency: keep it where systemd does not clean up
    behind the service (the state directory, or a run directory with `RuntimeDirectoryPreserve=yes`).
 """
@@ -22,6 +23,9 @@ from typing import Any
 
 from agent.errors import EventError
 from agent.event import instant, load_json, parse_instant
+
+#: Who wrote a pause that no person did.
+AGENT = "ecluse"
 
 _VERSION = 1
 _MAX_BYTES = 16 * 2**20
@@ -64,7 +68,7 @@ def read(path: Path) -> Stop:
     except (OSError, EventError) as error:
         what = error.strerror if isinstance(error, OSError) else str(error)
         fault = f"{path}: {what}. No new suspension until someone pauses or resumes, which writes the file anew."
-        return Stop(all=Pause(by="ecluse", at=_changed(path), reason=fault), fault=fault)
+        return Stop(all=Pause(by=AGENT, at=_changed(path), reason=fault), fault=fault)
 
 
 def write(path: Path, stop: Stop) -> None:

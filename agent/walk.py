@@ -181,7 +181,7 @@ class Walk:
         company = self.inventory.company(company_id)
         policy = self.inventory.policies.get(company.policy, NO_POLICY) if company else NO_POLICY
         zones = tuple(sorted({site.timezone for site in company.sites})) if company else ()
-        prefixes = len({attached.prefix for _, attached in company.attachments()}) if company else 0
+        prefixes = company.prefix_count() if company else 0
         self._walkers[company_id] = one = _Walker(
             id=company_id,
             company=company,

@@ -4,14 +4,14 @@ Rules of this room:
 
 1. Every act carries a reason, which goes into the ledger with the person's name.
 2. Nothing here can suspend what the gate does not let pass: the enforcer judges, and answers 3 with the checks.
-3. Restoring is never made harder than one command; when nobody answers, the way without the enforcer is shown.
+3. Restoring is never made harder than one command; when nobody answers, root restores without the enforcer (`alone`).
 """
 
 from datetime import date, datetime, time, timedelta
 
 import click
 
-from agent.cli.ask import Answer, Where, ask, asks, confirmed, in_an_emergency, respond
+from agent.cli.ask import EMERGENCY_TIMEOUT, Answer, Where, ask, asks, confirmed, in_an_emergency, respond
 from agent.cli.door import Command, examples, speaks
 from agent.cli.screen import Screen
 from agent.errors import EventError
@@ -133,7 +133,11 @@ def restore_(screen: Screen, where: Where, company: str | None, everyone: bool, 
         raise click.UsageError("Give a COMPANY, or --all: one of the two.")
     if everyone:
         confirmed(screen, ("Rétablir tous les clients ?", "Restore every customer?"), yes=yes)
-    respond(screen, in_an_emergency(screen, lambda: ask(screen, where, "restore", company=company, all=everyone, reason=reason)))
+
+    def question() -> Answer:
+        return ask(screen, where, "restore", timeout=EMERGENCY_TIMEOUT, company=company, all=everyone, reason=reason)
+
+    respond(screen, in_an_emergency(screen, question, lambda: _alone(screen, where, reason, company)))
 
 
 @click.command(
@@ -145,11 +149,13 @@ def restore_(screen: Screen, where: Where, company: str | None, everyone: bool, 
 @asks
 def pause_(screen: Screen, where: Where, restore: bool, reason: str) -> None:
     """Stop every new suspension until `ecluse resume`; with --restore, restore everything too."""
+    if not restore:
+        respond(screen, ask(screen, where, "pause", restore=False, reason=reason))
 
     def question() -> Answer:
-        return ask(screen, where, "pause", restore=restore, reason=reason)
+        return ask(screen, where, "pause", timeout=EMERGENCY_TIMEOUT, restore=True, reason=reason)
 
-    respond(screen, in_an_emergency(screen, question) if restore else question())
+    respond(screen, in_an_emergency(screen, question, lambda: _alone(screen, where, reason)))
 
 
 @click.command(
@@ -179,4 +185,14 @@ def clear_(screen: Screen, where: Where, yes: bool, reason: str) -> None:
         "Take the table inet ecluse out of the kernel, and so restore every customer?",
     )
     confirmed(screen, words, yes=yes)
-    respond(screen, in_an_emergency(screen, lambda: ask(screen, where, "clear", reason=reason)))
+
+    def question() -> Answer:
+        return ask(screen, where, "clear", timeout=EMERGENCY_TIMEOUT, reason=reason)
+
+    respond(screen, in_an_emergency(screen, question, lambda: _alone(screen, where, reason)))
+
+
+def _alone(screen: Screen, where: Where, reason: str, company: str | None = None) -> Answer | None:
+    from agent.cli.alone import restore_alone  # noqa: PLC0415 - what is loaded in an emergency only can not delay a usual restore
+
+    return restore_alone(screen, where, reason, company)

@@ -19,9 +19,9 @@ import click
 
 from agent.channel import ask as ask_channel
 from agent.cli.door import Command, Exit, finish
-from agent.cli.screen import Screen, bad, dump, open_point, safe, show
+from agent.cli.screen import Screen, bad, dump, open_point, safe, safe_lines, show
 from agent.config import Config, load_config
-from agent.errors import ChannelError, ConfigError, Refused
+from agent.errors import ChannelError, ConfigError, EcluseError, Refused
 
 DEFAULT_CONFIG = Path("/etc/ecluse/ecluse.yaml")
 USUAL_SOCKET = Path("/run/ecluse/operator.sock")
@@ -29,12 +29,17 @@ USUAL_SOCKET = Path("/run/ecluse/operator.sock")
 #: Seconds for an ordinary question; a restore is answered after the kernel was read back.
 TIMEOUT = 30.0
 
+#: Seconds for a restore: then it is done without the enforcer, where that is possible.
+EMERGENCY_TIMEOUT = 5.0
+
 _EMERGENCY = (
-    """L'agent n'a pas répondu. Pour tout rétablir sans lui, en root sur cette passerelle :
+    """L'agent n'a pas répondu. En root sur cette passerelle, sans --socket, `ecluse restore` rétablit sans lui et
+l'empêche de revenir en arrière. Si cela aussi est impossible :
   1. arrêter `ecluse enforce` (ou `ecluse run`) s'il tourne, sinon il remet ses règles en place ;
   2. nft delete table inet ecluse
   3. ses ordres vivent encore dans le registre : dès qu'il répond de nouveau, refaire cette commande.""",
-    """The enforcer did not answer. To restore everything without it, as root on this gateway:
+    """The enforcer did not answer. As root on this gateway, without --socket, `ecluse restore` restores without it and
+keeps it from going back. If that is impossible too:
   1. stop `ecluse enforce` (or `ecluse run`) if it runs, or it puts its rules back;
   2. nft delete table inet ecluse
   3. its orders still live in the ledger: as soon as it answers again, give this command again.""",
@@ -143,18 +148,41 @@ def respond(screen: Screen, answer: Answer, lines: Callable[[Screen, Mapping[str
     finish(answer.exit)
 
 
-def in_an_emergency(screen: Screen, question: Callable[[], Answer]) -> Answer:
-    """Ask something that restores; when nobody answers, say how to restore all the same.
+def in_an_emergency(screen: Screen, question: Callable[[], Answer], alone: Callable[[], Answer | None] = lambda: None) -> Answer:
+    """Ask something that restores; when nobody answers or it fails there, do it without the enforcer, or say how.
+
+    Args:
+        screen: where what goes wrong is told.
+        question: asks the enforcer.
+        alone: restores without it; None where that is not possible from here.
 
     Raises:
         ChannelError: nobody answers; the way without the enforcer was shown.
         Refused: this user may not ask.
+        KernelError: nobody answers, and the kernel does not let us do it either.
     """
+    answer: Answer | None = None
+    failed: ChannelError | None = None
     try:
-        return question()
-    except ChannelError:
+        answer = question()
+        if answer.exit != Exit.FAILED:
+            return answer
+        screen.note((safe_lines(answer.message.get("fr", "")), safe_lines(answer.message.get("en", ""))))
+    except ChannelError as error:
+        failed = error
+        screen.note((safe(error), safe(error)))
+    try:
+        done = alone()
+    except EcluseError:
         screen.note(_EMERGENCY)
         raise
+    if done is None:
+        screen.note(_EMERGENCY)
+        if failed is not None:
+            raise failed
+    found = done or answer
+    assert found is not None  # one of the three was there
+    return found
 
 
 def confirmed(screen: Screen, question: tuple[str, str], *, yes: bool) -> None:

@@ -235,6 +235,7 @@ def _uplink(node: str, subnet: _Subnet, number: int) -> Link:
 def _subnets(attachments: tuple[Attachment, ...]) -> list[_Subnet]:
     found: dict[str, dict[int, IPv4Network | IPv6Network]] = {}
     for attachment in attachments:
+        assert attachment.prefix is not None
         found.setdefault(str(attachment.interface), {})[attachment.prefix.version] = attachment.prefix
     subnets = []
     for interface, families in found.items():

@@ -181,7 +181,7 @@ def blast_radius(f: Facts) -> Outcome:
     own = next((at for at in ordered if order is not None and abs(at - order.ordered_at) < _SAME), None)
     if own is not None:
         ordered.remove(own)
-    prefixes = len({attached.prefix for _, attached in f.company.attachments()}) if f.company else 0
+    prefixes = f.company.prefix_count() if f.company else 0
     wait = held(replace(load, ordered=ordered), limits_of(f.policy), f.now, prefixes=prefixes)
     recent = [at for at in ordered if at > f.now - _DAY]
     # Whatever is counted changes when the oldest order leaves the last 24 hours.

@@ -119,6 +119,7 @@ def _write_company(database: sqlite3.Connection, company: Company, catalogue: Ca
         [
             (f"{company.id}/{site.id}", each.prefix.version, each.prefix.network_address.packed, each.prefix.prefixlen)
             for site, each in company.attachments()
+            if each.prefix is not None
         ],
     )
 

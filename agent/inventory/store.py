@@ -21,7 +21,7 @@ from agent.policy.kinds import network
 
 #: Changes with the tables; an inventory of another form is compiled again. The version is part of it, because a new version
 #: may check more.
-FORM: Final = f"{agent.__version__}/3"
+FORM: Final = f"{agent.__version__}/4"
 #: Decoded companies kept for the next look-up.
 _KEEP_COMPANIES: Final = 256
 

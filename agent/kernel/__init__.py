@@ -53,6 +53,13 @@ class Kernel(Protocol):
         """
         ...
 
+    def sets(self) -> tuple[str, ...]:
+        """The names of all sets with members in our table as it is now, whoever made them; none without a table.
+
+        For who has no structure at hand: a restore without the enforcer.
+        """
+        ...
+
     def dump(self, set_name: str, *, whole: bool = True) -> Iterator[tuple[bytes, Found]]:
         """Every living member of one set, as a stream, for the rare full audit.
 

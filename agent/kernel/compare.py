@@ -15,6 +15,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from agent import ruleset
 from agent.errors import KernelError
 from agent.kernel.elements import dump_message, read_comment
 from agent.kernel.netlink import (
@@ -146,6 +147,11 @@ def read_table(netlink: Netlink) -> TableState | None:
         entries={name: _read_entries(netlink, name) for name, type_ in sets.items() if type_.flags & _MAP},
         extra=tuple(_read_extra(netlink)),
     )
+
+
+def member_sets(netlink: Netlink) -> tuple[str, ...]:
+    """The names of the sets in our table that are no maps; none without a table."""
+    return tuple(name for name, type_ in _read_sets(netlink) if not type_.flags & _MAP)
 
 
 def strangers(state: TableState, want: Wanted) -> Iterator[str]:
@@ -294,11 +300,15 @@ def _hook(chain: Chain) -> Hook:
 
 
 def _member_type(members: MemberSet) -> SetType:
-    address = _ADDRESS_TYPE[members.family]
+    address = _ADDRESS_TYPE[members.family] if ruleset.address_length(members) else None
+    interface = _INTERFACE_TYPE if members.interface else None
+    key_type = 0
+    for part in (interface, address):
+        key_type = key_type if part is None else key_type << 6 | part
     return SetType(
         flags=_TIMEOUT,
-        key_type=_INTERFACE_TYPE << 6 | address if members.interface else address,
-        key_len=(16 if members.interface else 0) + (4 if members.family == 4 else 16),
+        key_type=key_type,
+        key_len=ruleset.key_length(members),
         counts=True,
     )
 

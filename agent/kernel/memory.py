@@ -30,7 +30,7 @@ from agent.rules import (
     ServiceMap,
     Structure,
 )
-from agent.ruleset import INTERFACE_BYTES, REFUSE
+from agent.ruleset import REFUSE, key_length
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,6 +84,10 @@ class MemoryKernel:
             self._members(key.set).pop(key.key, None)
         for element in change.add:
             self._members(element.set)[element.key] = _Member(case=element.case, ends_ms=now_ms + element.timeout_ms)
+
+    def sets(self) -> tuple[str, ...]:
+        """See `agent.kernel.Kernel`."""
+        return tuple(self._table.members) if self._table else ()
 
     def dump(self, set_name: str, *, whole: bool = True) -> Iterator[tuple[bytes, Found]]:
         """See `agent.kernel.Kernel`."""
@@ -155,7 +159,7 @@ def _missing(what: str) -> KernelError:
 def _check_key(members: MemberSet | None, item: Key | Element) -> None:
     if members is None:
         raise _missing(f"set {item.set}")
-    length = (INTERFACE_BYTES if members.interface else 0) + (4 if members.family == 4 else 16)
+    length = key_length(members)
     if len(item.key) != length:
         raise KernelError(errno=EINVAL, what=f"a key of set {item.set} has {length} bytes, not {len(item.key)}")
 

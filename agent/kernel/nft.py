@@ -102,6 +102,10 @@ class NftKernel:
         """See `agent.kernel.Kernel`."""
         self._do(change, commit=True)
 
+    def sets(self) -> tuple[str, ...]:
+        """See `agent.kernel.Kernel`."""
+        return compare.member_sets(self._netlink)
+
     def dump(self, set_name: str, *, whole: bool = True) -> Iterator[tuple[bytes, Found]]:
         """See `agent.kernel.Kernel`.
 
@@ -297,4 +301,4 @@ def _key_text(sets: Mapping[str, MemberSet], member: Key) -> str:
     # nft reads a trailing star as a wildcard and a quote as the end.
     if not interface.isprintable() or set(interface) & set('"*\\ '):
         raise KernelError(errno=errno.EINVAL, what=f"{interface!r} is not an interface name that nft can write")
-    return f'"{interface}" . {network.network_address}'
+    return f'"{interface}" . {network.network_address}' if network.prefixlen else f'"{interface}"'

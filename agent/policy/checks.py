@@ -213,7 +213,8 @@ def _merged(spans: list[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
 class Placed(NamedTuple):
     """An attachment as the walk over all of them sorts it: outer prefixes before the ones inside them.
 
-    `interface` is "" where there is none; `start` and `end` are ordinals of the first and the last day it is valid.
+    `interface` is "" where there is none, or the name of a link, VRFs included: they share one space of names. `start` and
+    `end` are ordinals of the first and the last day it is valid.
     """
 
     family: int
@@ -226,12 +227,18 @@ class Placed(NamedTuple):
     file: str
     line: int
 
+    @property
+    def whole_link(self) -> bool:
+        """True for everything behind a link: no prefix a file may name begins at address 0 and is as long."""
+        return self.first == 0 and self.last_negated == (-(2**32 - 1) if self.family == 4 else -(2**128 - 1))
+
 
 def overlaps(placed: Iterable[Placed]) -> Iterator[tuple[Placed, Placed]]:
     """Each attachment that a packet could match together with an earlier one, with one such earlier one.
 
     An attachment without interface matches on every interface, so it overlaps those that have one. The same prefix
-    behind two interfaces is normal: customers reuse the same private space.
+    behind two interfaces is normal: customers reuse the same private space. A whole link overlaps what is behind that link and
+    nothing else: a prefix that was given without a link is known not to be there.
 
     Args:
         placed: attachments in any order.
@@ -245,12 +252,12 @@ def overlaps(placed: Iterable[Placed]) -> Iterator[tuple[Placed, Placed]]:
     for one in sorted(placed):
         same = _enclosing(around.setdefault(one.interface, []), one)
         nowhere, behind = _enclosing(around[""], one), _enclosing(anywhere, one)
-        other = nowhere if one.interface else behind
+        other: list[Placed] = [] if one.whole_link else nowhere if one.interface else behind
         met = next((each for stack in (same, other) for each in stack if each.start <= one.end and one.start <= each.end), None)
         if met is not None:
             yield one, met
         same.append(one)
-        if one.interface:
+        if one.interface and not one.whole_link:
             behind.append(one)
 
 

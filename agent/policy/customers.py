@@ -10,13 +10,13 @@ Rules of this room:
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from ipaddress import ip_network
 
 from agent.model import (
     Attachment,
     Company,
     Dependency,
     LocalApplication,
-    Network,
     Policy,
     Probe,
     Protected,
@@ -56,19 +56,21 @@ class Population:
 
     def check_overlaps(self, problems: Problems) -> None:
         """Note every two attachments that one packet could match."""
+        told: set[tuple[str, int, str]] = set()
         for one, met in overlaps(self.placed):
-            behind = f" behind {one.interface}" if one.interface else ""
-            other = f"{_text(met)}{f' behind {met.interface}' if met.interface else ''}"
-            what = (
-                f"{_text(one)}{behind} of company {one.company} overlaps {other} of company {met.company} ({met.file}:{met.line})"
-            )
+            what = f"{_text(one)} of company {one.company} overlaps {_text(met)} of company {met.company} ({met.file}:{met.line})"
             mend = "Give both an interface of their own, or periods that do not meet: one packet must belong to one attachment."
-            problems.add(file=one.file, line=one.line, code=Code.OVERLAP, what=what, mend=mend)
+            if (one.file, one.line, what) not in told:  # a whole link meets in both families
+                told.add((one.file, one.line, what))
+                problems.add(file=one.file, line=one.line, code=Code.OVERLAP, what=what, mend=mend)
 
 
-def _text(placed: Placed) -> Network:
+def _text(placed: Placed) -> str:
+    if placed.whole_link:
+        return f"everything behind {placed.interface}"
     size = 32 if placed.family == 4 else 128
-    return kinds.network(placed.family, placed.first, size - (-placed.last_negated - placed.first).bit_length())
+    network = kinds.network(placed.family, placed.first, size - (-placed.last_negated - placed.first).bit_length())
+    return f"{network} behind {placed.interface}" if placed.interface else str(network)
 
 
 def read_company(company_id: str, group: str, table: Table, catalogue: Catalogue, population: Population) -> Company | None:
@@ -159,7 +161,7 @@ class _Sites:
         placed = table.sound
         applications = table.named("local_applications", _application)
         if placed:
-            _check_local(applications, attachments, table)
+            _check_local(applications, attachments, self._catalogue.reach, table)
         services = [service for subscription, service in self._targets if not subscription.sites or site_id in subscription.sites]
         application = kinds.known("local application", table.names("local_applications"))
         dependencies = table.named("dependencies", lambda name, below: _dependency(name, below, application, services))
@@ -170,35 +172,44 @@ class _Sites:
         )
 
     def _attachment(self, table: Table) -> Attachment:
-        prefix = table.need("prefix", kinds.prefix)
+        prefix = table.may("prefix", kinds.prefix, None)
         interface = table.may("interface", kinds.interface, None)
+        vrf = table.may("vrf", kinds.interface, None)
         valid_from = table.may("valid_from", kinds.day, None)
         valid_to = table.may("valid_to", kinds.day, None)
         if table.sound and valid_from and valid_to and valid_to < valid_from:
             table.report(
                 table.line_of("valid_to"), Code.BAD_VALUE, "ends before it begins", "valid_to is the last day.", key="valid_to"
             )
-        if table.sound:
+        if table.sound and interface and vrf:
+            what, mend = "has an interface and a VRF", "Name the VRF where all of it is the customer's, or else the interface."
+            table.report(table.line_of("vrf"), Code.BAD_VALUE, what, mend, key="vrf")
+        if table.sound and not (prefix or interface or vrf):
+            what, mend = "names neither a prefix nor a link", "Add `prefix: ...`, `interface: ...` or `vrf: ...`."
+            table.report(table.line, Code.MISSING, what, mend)
+        attachment = Attachment(prefix=prefix, interface=interface, vrf=vrf, valid_from=valid_from, valid_to=valid_to)
+        if table.sound and prefix is not None:
             hit = self._catalogue.reach.hit(prefix)
             if hit is not None:
                 what = f"{prefix} meets service {hit}, which can be suspended: traffic inside the site could be refused"
                 mend = f"Give service {hit} addresses outside every site, or a class that is never cut."
                 table.report(table.line_of("prefix"), Code.SITE_HIT, what, mend, key="prefix")
         if table.done():
-            self._population.placed.append(
+            self._population.placed += [
                 Placed(
-                    family=prefix.version,
-                    first=int(prefix.network_address),
-                    last_negated=-int(prefix.broadcast_address),
-                    interface=interface or "",
+                    family=network.version,
+                    first=int(network.network_address),
+                    last_negated=-int(network.broadcast_address),
+                    interface=attachment.link or "",
                     start=(valid_from or date.min).toordinal(),
                     end=(valid_to or date.max).toordinal(),
                     company=self._company,
                     file=table.file,
-                    line=table.line_of("prefix"),
+                    line=table.line_of("prefix") if prefix is not None else table.line,
                 )
-            )
-        return Attachment(prefix=prefix, interface=interface, valid_from=valid_from, valid_to=valid_to)
+                for network in attachment.networks
+            ]
+        return attachment
 
 
 def _known(text: str, kind: Callable[[str], str], table: Table) -> None:
@@ -213,14 +224,22 @@ def _application(name: str, table: Table) -> LocalApplication | None:
     return LocalApplication(name=name, probe=probe) if table.done() else None
 
 
-def _check_local(applications: tuple[LocalApplication, ...], attachments: tuple[Attachment, ...], table: Table) -> None:
+def _check_local(
+    applications: tuple[LocalApplication, ...], attachments: tuple[Attachment, ...], reach: Reach, table: Table
+) -> None:
     for application in applications:
-        if not any(application.probe.address in attachment.prefix for attachment in attachments):
-            what = f"{application.probe.address} is on none of the site's attachments, so it is not local"
-            mend = "Correct the address, or declare it under `dependencies:`."
-            below = table.below("local_applications")
-            line = below.line_of(application.name) if below else table.line
-            table.report(line, Code.NOT_LOCAL, what, mend, key=f"local_applications.{application.name}")
+        address = application.probe.address
+        hit = reach.hit(ip_network(address))
+        if not any(address in network for attachment in attachments for network in attachment.networks):
+            what = f"{address} is on none of the site's attachments, so it is not local"
+        elif hit is not None:  # behind a whole link every address is the site's own
+            what = f"{address} is an address of service {hit}, which can be suspended, so it is not local"
+        else:
+            continue
+        mend = "Correct the address, or declare it under `dependencies:`."
+        below = table.below("local_applications")
+        line = below.line_of(application.name) if below else table.line
+        table.report(line, Code.NOT_LOCAL, what, mend, key=f"local_applications.{application.name}")
 
 
 def _dependency(name: str, table: Table, application: Callable[[str], str], services: list[Service]) -> Dependency | None:

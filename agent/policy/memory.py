@@ -88,7 +88,8 @@ class MemoryInventory:
         """Every attachment's prefix with its site (`company/site`), for the proof."""
         for company in self.companies():
             for site, attachment in company.attachments():
-                yield f"{company.id}/{site.id}", attachment.prefix
+                if attachment.prefix is not None:
+                    yield f"{company.id}/{site.id}", attachment.prefix
 
     def protected_selectors(self) -> Iterator[tuple[str, Selector]]:
         """Every selector of a service that is never cut, with the service's id, for the proof."""
@@ -114,10 +115,10 @@ def company_shapes(company: Company, services: Mapping[str, Service]) -> Iterato
             continue
         for site, attachment in company.attachments():
             if not subscription.sites or site.id in subscription.sites:
-                prefix = attachment.prefix
-                yield Shape(
-                    service=service.id,
-                    family=4 if prefix.version == 4 else 6,
-                    prefixlen=prefix.prefixlen,
-                    interface=attachment.interface is not None,
-                )
+                for network in attachment.networks:
+                    yield Shape(
+                        service=service.id,
+                        family=4 if network.version == 4 else 6,
+                        prefixlen=network.prefixlen,
+                        interface=attachment.link is not None,
+                    )

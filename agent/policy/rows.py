@@ -151,8 +151,9 @@ def _site(row: Row) -> Site:
         timezone=row["timezone"],
         attachments=tuple(
             Attachment(
-                prefix=_network(each["prefix"]),
+                prefix=_network(each["prefix"]) if "prefix" in each else None,
                 interface=each.get("interface"),
+                vrf=each.get("vrf"),
                 valid_from=_day(each.get("valid_from")),
                 valid_to=_day(each.get("valid_to")),
             )

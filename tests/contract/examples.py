@@ -29,9 +29,10 @@ SERVICES = {
 SHAPES = tuple(
     Shape(service=service, family=family, prefixlen=length, interface=interface)
     for service in SERVICES
-    for family, lengths in ((4, (24, 28, 32)), (6, (56, 64, 128)))
+    for family, lengths in ((4, (0, 24, 28, 32)), (6, (0, 56, 64, 128)))
     for length in lengths
     for interface in (False, True)
+    if length or interface
 )
 FULL = structure(SERVICES, SHAPES)
 #: Without the vpn, and without the interface sets: some sets, maps and chains go, others stay.
@@ -52,7 +53,7 @@ def element(
     return Element(set=which.set, key=which.key, case=case, timeout_ms=timeout_ms)
 
 
-#: One company, dual stack, with and without interface, two services.
+#: One company, dual stack, with and without interface and with a whole link, two services.
 COMPANY = (
     element("10.20.10.0/24"),
     element("2001:db8:20::/56"),
@@ -60,6 +61,8 @@ COMPANY = (
     element("2001:db8:20::/64", "za0"),
     element("10.20.11.16/28", service="vpn"),
     element("2001:db8:20:1::5/128", "za0.100", service="vpn"),
+    element("0.0.0.0/0", "wg-za"),
+    element("::/0", "wg-za"),
 )
 
 

@@ -2,10 +2,12 @@
 
 import errno
 import time
+from datetime import UTC, datetime
 from ipaddress import ip_network
 
 import pytest
 
+from agent import emergency
 from agent.errors import KernelError
 from agent.model import L4
 from agent.rules import (
@@ -21,7 +23,10 @@ from agent.rules import (
     Structure,
 )
 from agent.ruleset import structure
+from agent.stopfile import Pause
 from tests.contract.examples import COMPANY, EMPTY, FULL, SERVICES, SHAPES, SMALL, element, key, keys
+
+PAUSE = Pause(by="claire", at=datetime(2026, 3, 30, tzinfo=UTC), reason="wrong invoices", restore=True)
 
 
 def refused(call, *arguments) -> int:
@@ -283,6 +288,33 @@ def test_a_set_that_is_not_there_can_not_be_dumped(kernel):
     assert refused(lambda: list(kernel.dump("ged4_24"))) == errno.ENOENT
     kernel.apply(Change(structure=SMALL))
     assert refused(lambda: list(kernel.dump("nowhere"))) == errno.ENOENT
+
+
+# --- without any structure at hand ---
+
+
+def test_the_sets_with_members_are_named_without_a_structure(kernel):
+    assert kernel.sets() == ()
+    kernel.apply(Change(structure=FULL))
+    assert sorted(kernel.sets()) == sorted(members.name for members in FULL.sets)
+    kernel.apply(Change(remove_table=True))
+    assert kernel.sets() == ()
+
+
+def test_one_company_is_found_and_restored_by_its_case_alone(kernel, tmp_path):
+    other = element("10.99.0.0/24", case="zab:1")
+    kernel.apply(Change(structure=FULL, add=(*COMPANY, other)))
+    done = emergency.restore(kernel, [tmp_path / "stop.json"], PAUSE, "za")
+    assert (done.there, done.place, done.faults) == (len(COMPANY), tmp_path / "stop.json", ())
+    assert set(kernel.observe(FULL, keys((*COMPANY, other))).members) == {keys((other,))[0]}
+    assert emergency.restore(kernel, [tmp_path / "stop.json"], PAUSE, "za").there == 0
+
+
+def test_everybody_is_restored_by_taking_the_table_away(kernel, tmp_path):
+    kernel.apply(Change(structure=FULL, add=COMPANY))
+    assert emergency.restore(kernel, [tmp_path / "stop.json"], PAUSE).there == len(FULL.sets)
+    assert kernel.observe(FULL).structure == "absent"
+    assert emergency.restore(kernel, [tmp_path / "stop.json"], PAUSE).there == 0
 
 
 # --- check ---

@@ -7,6 +7,7 @@ nothing of rulesets. Neither uses code of `agent.ruleset` or `agent.proof`, so t
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from types import MappingProxyType
 from typing import Literal
 
 from agent.model import L4, Address, Company, Selector, Service, ServiceClass
@@ -32,7 +33,10 @@ Members = Mapping[str, Collection[bytes]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Packet:
-    """`source_port` and `destination_port` are the first four bytes behind the IP header, whatever the protocol."""
+    """`source_port` and `destination_port` are the first four bytes behind the IP header, whatever the protocol.
+
+    `member_in`: the member of the VRF `interface_in` by which the packet came in; "" where that is no VRF.
+    """
 
     hook: Literal["forward", "input"] = "forward"
     source: Address
@@ -43,6 +47,7 @@ class Packet:
     flags: int = ACK
     interface_in: str = "eth8"
     interface_out: str = "eth9"
+    member_in: str = ""
 
 
 def walk(structure: Structure, members: Members, packet: Packet) -> Verdict:
@@ -71,7 +76,7 @@ def walk(structure: Structure, members: Members, packet: Packet) -> Verdict:
                         return "accept"
                 case RefuseMembers():
                     wanted = sets[rule.set]
-                    key = _member_key(packet, rule.side, wanted.prefixlen, interface=wanted.interface)
+                    key = _member_key(packet, rule, wanted.prefixlen, interface=wanted.interface)
                     if wanted.family == family and key in members.get(rule.set, ()):
                         return run("refuse")
                 case Refuse(tcp=True):
@@ -92,13 +97,15 @@ def _entry_hit(entry: ServiceEntry, packet: Packet, side: Side) -> bool:
     return protocol and address in entry.prefix and entry.ports[0] <= port <= entry.ports[1]
 
 
-def _member_key(packet: Packet, side: Side, prefixlen: int, *, interface: bool) -> bytes:
-    address, name = (packet.source, packet.interface_in) if side is Side.SOURCE else (packet.destination, packet.interface_out)
+def _member_key(packet: Packet, rule: RefuseMembers, prefixlen: int, *, interface: bool) -> bytes:
+    at_source = rule.side is Side.SOURCE
+    address, name = (packet.source, packet.interface_in) if at_source else (packet.destination, packet.interface_out)
+    name = packet.member_in if rule.member else name
     size = address.max_prefixlen
     keep = size - min(prefixlen, size)
     masked = int(address) >> keep << keep
     head = name.encode() + bytes(16 - len(name)) if interface else b""
-    return head + masked.to_bytes(size // 8, "big")
+    return head + (masked.to_bytes(size // 8, "big") if prefixlen else b"")
 
 
 def owed(
@@ -107,19 +114,27 @@ def owed(
     measures: Mapping[str, Collection[str]],
     catalogue: Mapping[str, Service],
     today: date,
+    vrfs: Mapping[str, Collection[str]] = MappingProxyType({}),
 ) -> bool:
     """Whether the packet is one that a living measure announced: straight from the words of the measure.
 
-    `measures`: the suspended service ids by company id.
+    `measures`: the suspended service ids by company id. `vrfs`: the members of each VRF.
     """
     return any(
-        _is_between(packet, company, service_id, catalogue, today)
+        _is_between(packet, company, service_id, catalogue, today, vrfs)
         for company in companies
         for service_id in measures.get(company.id, ())
     )
 
 
-def _is_between(packet: Packet, company: Company, service_id: str, catalogue: Mapping[str, Service], today: date) -> bool:
+def _is_between(
+    packet: Packet,
+    company: Company,
+    service_id: str,
+    catalogue: Mapping[str, Service],
+    today: date,
+    vrfs: Mapping[str, Collection[str]],
+) -> bool:
     """The packet goes from the company to that service, or comes back, and the company may lose the service there."""
     service = catalogue.get(service_id)
     subscription = next((s for s in company.subscriptions if s.service == service_id), None)
@@ -131,8 +146,10 @@ def _is_between(packet: Packet, company: Company, service_id: str, catalogue: Ma
                 continue
             if (place.valid_from and today < place.valid_from) or (place.valid_to and today > place.valid_to):
                 continue
-            sends = packet.source in place.prefix and place.interface in (None, packet.interface_in)
-            receives = packet.destination in place.prefix and place.interface in (None, packet.interface_out)
+            comes = place.link in (None, packet.interface_in, packet.member_in)
+            goes = place.link in (None, packet.interface_out) or packet.interface_out in vrfs.get(place.link, ())
+            sends = comes and (place.prefix is None or packet.source in place.prefix)
+            receives = goes and (place.prefix is None or packet.destination in place.prefix)
             tcp = packet.protocol == TCP
             if sends and not (tcp and packet.flags & RST):
                 for selector in service.selectors:

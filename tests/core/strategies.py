@@ -18,6 +18,7 @@ from agent.model import (
     Address,
     Attachment,
     Company,
+    Links,
     Network,
     Ports,
     Selector,
@@ -96,28 +97,49 @@ _VALIDITY = (
 )
 
 
+#: The VRFs of every world, with their members.
+VRFS = {f"vrf{number}": (f"m{number}a", f"m{number}b") for number in range(30)}
+LINKS = Links(members=VRFS)
+
+#: What is taken for the networks of a place that has none of its own.
+_BEHIND = (ip_network("10.1.1.0/24"), ip_network("fd00::/64"))
+
+
 @st.composite
-def attachments(draw: st.DrawFn, number: int) -> Attachment:
-    """A place: number `number` in an address space without interfaces, or a prefix that others use too, behind `vrf<number>`."""
-    interface = f"vrf{number}" if draw(st.booleans()) else None
+def attachments(draw: st.DrawFn, number: int, *, wide: bool = False) -> Attachment:
+    """A place: number `number` in an address space without interfaces, or a prefix that others use too, behind `if<number>`.
+
+    `wide`: also behind `vrf<number>`, or all of what is behind a link.
+    """
+    link = f"if{number}" if draw(st.booleans()) else None
+    behind = {"interface": link}
+    if wide and link and draw(st.booleans()):
+        behind = {"vrf": f"vrf{number}"}
+    starts, ends = draw(st.sampled_from(_VALIDITY))
+    if wide and link and draw(st.integers(0, 2)) == 0:
+        return Attachment(**behind, valid_from=starts, valid_to=ends)
     if draw(st.booleans()):
-        base = "10.1.1.0" if interface else f"10.20.{number}.0"
+        base = "10.1.1.0" if link else f"10.20.{number}.0"
         network = ip_network((base, draw(st.sampled_from((24, 28, 32)))))
     else:
-        base = "fd00::" if interface else f"2001:db8:ff:{number}::"
+        base = "fd00::" if link else f"2001:db8:ff:{number}::"
         network = ip_network((base, draw(st.sampled_from((64, 112, 128)))))
-    starts, ends = draw(st.sampled_from(_VALIDITY))
-    return Attachment(prefix=network, interface=interface, valid_from=starts, valid_to=ends)
+    return Attachment(prefix=network, **behind, valid_from=starts, valid_to=ends)
+
+
+def networks(place: Attachment) -> tuple[Network, ...]:
+    """The networks of a place; of a whole link, some that could be behind it."""
+    return _BEHIND if place.prefix is None else (place.prefix,)
 
 
 @st.composite
-def companies(draw: st.DrawFn, number: int, catalogue: Mapping[str, Service]) -> Company:
+def companies(draw: st.DrawFn, number: int, catalogue: Mapping[str, Service], *, wide: bool = False) -> Company:
     """A company with one or two sites, subscribed to some of the catalogue, here and there narrowed or for one site."""
     sites = tuple(
         Site(
             id=f"site-{number}-{n}",
             timezone="Europe/Paris",
-            attachments=tuple(draw(attachments(number * 10 + n * 5 + i)) for i in range(draw(st.integers(1, 2)))),
+            attachments=tuple(draw(attachments(number * 10 + n * 5 + i, wide=wide)) for i in range(draw(st.integers(1, 2)))),
         )
         for n in range(draw(st.integers(1, 2)))
     )
@@ -145,10 +167,10 @@ class World:
 
 
 @st.composite
-def worlds(draw: st.DrawFn) -> World:
+def worlds(draw: st.DrawFn, *, wide: bool = False) -> World:
     """One to three companies and their measures. A measure may name what it should not: the rules must not follow it."""
     catalogue = draw(catalogues())
-    people = tuple(draw(companies(number, catalogue)) for number in range(draw(st.integers(1, 3))))
+    people = tuple(draw(companies(number, catalogue, wide=wide)) for number in range(draw(st.integers(1, 3))))
     named = st.lists(st.sampled_from((*sorted(catalogue), "unknown")), unique=True, min_size=1, max_size=5).map(tuple)
     owing = people[draw(st.sampled_from((0, 0, 1))) :]
     return World(catalogue=catalogue, companies=people, measures={c.id: draw(named) for c in owing})
@@ -159,19 +181,20 @@ def shapes_of(people: tuple[Company, ...]) -> frozenset[Shape]:
     return frozenset(
         Shape(
             service=subscription.service,
-            family=4 if place.prefix.version == 4 else 6,
-            prefixlen=place.prefix.prefixlen,
-            interface=place.interface is not None,
+            family=4 if network.version == 4 else 6,
+            prefixlen=network.prefixlen,
+            interface=place.link is not None,
         )
         for company in people
         for subscription in company.subscriptions
         for _, place in company.attachments()
+        for network in place.networks
     )
 
 
 def networks_of(people: tuple[Company, ...]) -> list[tuple[str, Network]]:
     """Every site's own networks."""
-    return [(site.id, place.prefix) for company in people for site, place in company.attachments()]
+    return [(site.id, place.prefix) for company in people for site, place in company.attachments() if place.prefix is not None]
 
 
 def edges(network: Network) -> tuple[Address, ...]:
@@ -193,7 +216,7 @@ def storms(draw: st.DrawFn, world: World, size: int = 100) -> list[Packet]:
         for _, place in company.attachments()
         for service in world.catalogue.values()
         for selector in service.selectors
-        if selector.prefix.version == place.prefix.version
+        if any(selector.prefix.version == network.version for network in networks(place))
     ]
     named = [
         (place, selector)
@@ -202,14 +225,15 @@ def storms(draw: st.DrawFn, world: World, size: int = 100) -> list[Packet]:
         for service_id in world.measures.get(company.id, ())
         if service_id in world.catalogue and company.subscription(service_id)
         for selector in world.catalogue[service_id].selectors
-        if selector.prefix.version == place.prefix.version
+        if any(selector.prefix.version == network.version for network in networks(place))
     ]
     places = [place for company in world.companies for _, place in company.attachments()]
     within = [
-        (place, Selector(prefix=other.prefix, protocol=L4.ANY))
+        (place, Selector(prefix=network, protocol=L4.ANY))
         for place in places
         for other in places
-        if place.prefix.version == other.prefix.version
+        for network in networks(other)
+        if any(network.version == mine.version for mine in networks(place))
     ]
     return [
         _packet(random, *random.choice(random.choice((named, named, named, everything, within)) or within)) for _ in range(size)
@@ -221,8 +245,10 @@ def _packet(random: Random, place: Attachment, selector: Selector) -> Packet:
     usual = {L4.TCP: TCP, L4.UDP: UDP, L4.ANY: 47}[selector.protocol]
     ports = [port + step for span in selector.ports for port in span for step in (-1, 0, 0, 1) if 0 <= port + step <= 65535]
     port = random.choice((*ports, *ports, 443, 7))
-    interface = random.choice((*[place.interface or "eth8"] * 3, "vrf0", "eth9"))
-    near, far = random.choice(edges(place.prefix)), random.choice(edges(selector.prefix))
+    link = place.link or "eth8"
+    comes, goes = random.choice((*_ways(link) * 3, *_ways("if0"), *_ways("vrf0"), (("eth9", ""), "eth9")))
+    home = next(network for network in networks(place) if network.version == selector.prefix.version)
+    near, far = random.choice(edges(home)), random.choice(edges(selector.prefix))
     sends = random.random() < 0.6
     return Packet(
         hook=random.choice(("forward", "forward", "forward", "input")),
@@ -232,6 +258,14 @@ def _packet(random: Random, place: Attachment, selector: Selector) -> Packet:
         source_port=40_000 if sends else port,
         destination_port=port if sends else 40_000,
         flags=random.choice((SYN, SYN, ACK, SYN | ACK, FIN | ACK, RST, RST | ACK, 0)),
-        interface_in=interface if sends else "eth9",
-        interface_out="eth9" if sends else interface,
+        interface_in=comes[0] if sends else "eth9",
+        member_in=comes[1] if sends else "",
+        interface_out="eth9" if sends else goes,
     )
+
+
+def _ways(link: str) -> list[tuple[tuple[str, str], str]]:
+    """How packets come in by a link (interface, member of a VRF) and go out by it."""
+    if link in VRFS:
+        return [((link, member), out) for member in VRFS[link] for out in (member, link)]
+    return [((link, ""), link), (("vrf9", link), link)]

@@ -28,7 +28,7 @@ from click.testing import CliRunner, Result
 from agent.channel import Peer, listen
 from agent.cli import COMMANDS, main
 from agent.cli.act import moment
-from agent.cli.ask import parse_answer
+from agent.cli.ask import Answer, in_an_emergency, parse_answer
 from agent.cli.door import exit_code
 from agent.cli.facts import body_of, field_of
 from agent.cli.screen import Screen, language, safe, table
@@ -845,3 +845,37 @@ def test_a_role_with_a_wrong_configuration_says_every_problem_and_does_not_start
     said = ecluse(name, "--config", str(folder / "ecluse.yaml"))
     assert said.exit_code == 2
     assert {2, 3} <= {int(line) for line in re.findall(r"ecluse\.yaml:(\d+):", said.stderr)}
+
+
+# --- in an emergency ----------------------------------------------------------------------------------------------
+
+DONE = Answer(exit=0, message={"en": "done alone"}, data={})
+
+
+def nobody() -> Answer:
+    raise ChannelError("nobody answers")
+
+
+def test_when_nobody_answers_it_is_done_alone() -> None:
+    assert in_an_emergency(Screen(), nobody, lambda: DONE) is DONE
+
+
+def test_when_the_enforcer_fails_it_is_done_alone_and_else_its_failure_is_the_answer() -> None:
+    failed = Answer(exit=1, message={"en": "the ledger is corrupt"}, data={})
+    assert in_an_emergency(Screen(), lambda: failed, lambda: DONE) is DONE
+    assert in_an_emergency(Screen(), lambda: failed) is failed
+
+
+@pytest.mark.parametrize("code", [0, 2, 3])
+def test_an_answer_of_the_enforcer_is_enough(code: int) -> None:
+    said = Answer(exit=code, message={}, data={})
+    assert in_an_emergency(Screen(), lambda: said, lambda: pytest.fail("not alone")) is said
+
+
+def test_when_the_kernel_does_not_let_it_be_done_alone_the_way_by_hand_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    def refused() -> Answer:
+        raise KernelError(errno=1, what="not permitted")
+
+    with pytest.raises(KernelError):
+        in_an_emergency(Screen(), nobody, refused)
+    assert "nft delete table inet ecluse" in capsys.readouterr().err

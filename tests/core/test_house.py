@@ -73,6 +73,7 @@ ROOMS: Mapping[str, Room] = {
         },
     ),
     "breaker": Room(floor=1),
+    "fight": Room(floor=1),
     "gate": Room(
         floor=1,
         may={
@@ -126,8 +127,17 @@ ROOMS: Mapping[str, Room] = {
             "policy": "what persons let pass counts at its floor",
         },
     ),
-    "ruleset": Room(floor=1),
-    "proof": Room(floor=1, may={"ruleset": "proves what was compiled"}),
+    "spans": Room(floor=1),
+    "ends": Room(floor=1, may={"spans": "all ports of a protocol"}),
+    "ruleset": Room(floor=1, may={"spans": "the kernel's range sets take no overlaps"}),
+    "proof": Room(
+        floor=1,
+        may={
+            "ruleset": "proves what was compiled",
+            "ends": "interval arithmetic over all that could be refused",
+            "spans": "all ports of a protocol",
+        },
+    ),
     "plan": Room(floor=1, may={"ruleset": "compares what was compiled with what was observed"}),
     "nfttext": Room(floor=1, may={"ruleset": "writes what was compiled"}),
     # --- floor 2: one outside thing each; they never import each other ---
@@ -174,6 +184,7 @@ ROOMS: Mapping[str, Room] = {
         floor=3,
         may={
             "breaker": "how much there is of which a share may be suspended",
+            "fight": "how often our table had to be put back lately",
             "tally": "how much is suspended, in step with the ledger",
             "calendar": "the day in site time starts the daily limit",
             "case": "the host's own record",
@@ -218,6 +229,14 @@ ROOMS: Mapping[str, Room] = {
             "plan": "the change that leads there",
             "kernel": "observe, check, apply",
             "ledger": "what was done is a fact",
+        },
+    ),
+    "emergency": Room(
+        floor=3,
+        may={
+            "kernel": "takes out what is there, whoever put it in",
+            "stopfile": "keeps it so",
+            "gateway": "what was stopped without the enforcer is recorded by it",
         },
     ),
     "history": Room(floor=3, pure=True),
@@ -272,6 +291,7 @@ ROOMS: Mapping[str, Room] = {
             "reconcile": "puts a company right the one way there is",
             "ledger": "what should be in force",
             "proof": "every member is proven before it is loaded",
+            "fight": "who keeps undoing it is not fought",
             "plan": "how much longer than wanted a lease may run",
             "ruleset": "where a company was connected before a reload",
         },

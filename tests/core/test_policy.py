@@ -548,6 +548,9 @@ def placements(draw: st.DrawFn) -> list[Placed]:
                 line=line,
             )
         )
+        if found[-1].interface and draw(st.integers(0, 3)) == 0:  # everything behind it
+            most = 2 ** (32 if network.version == 4 else 128) - 1
+            found[-1] = found[-1]._replace(first=0, last_negated=-most)
     return found
 
 
@@ -555,7 +558,10 @@ def one_packet_matches_both(one: Placed, other: Placed) -> bool:
     return (
         one.family == other.family
         and max(one.first, other.first) <= min(-one.last_negated, -other.last_negated)
-        and (one.interface == other.interface or "" in (one.interface, other.interface))
+        and (
+            one.interface == other.interface
+            or ("" in (one.interface, other.interface) and not (one.whole_link or other.whole_link))
+        )
         and max(one.start, other.start) <= min(one.end, other.end)
     )
 
@@ -809,7 +815,15 @@ SITES = st.builds(
     id=WORDS,
     timezone=WORDS,
     attachments=st.lists(
-        st.builds(Attachment, prefix=NETWORKS, interface=st.one_of(st.none(), WORDS), valid_from=DAYS, valid_to=DAYS), max_size=2
+        st.builds(
+            Attachment,
+            prefix=st.one_of(st.none(), NETWORKS),
+            interface=st.one_of(st.none(), WORDS),
+            vrf=st.one_of(st.none(), WORDS),
+            valid_from=DAYS,
+            valid_to=DAYS,
+        ),
+        max_size=2,
     ).map(tuple),
     local_applications=st.lists(st.builds(LocalApplication, name=WORDS, probe=PROBES), max_size=2).map(tuple),
     dependencies=st.lists(st.builds(Dependency, name=WORDS, needed_by=WORDS, probe=PROBES), max_size=2).map(tuple),

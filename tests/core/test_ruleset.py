@@ -8,12 +8,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.model import L4, Attachment, Company, Selector, Service, ServiceClass, Shape, Site, Subscription
+from agent.model import L4, Attachment, Company, Links, Selector, Service, ServiceClass, Shape, Site, Subscription, Terms
 from agent.proof import prove, prove_members
 from agent.rules import LookupService, MemberSet
 from agent.ruleset import candidates, chain_name, key_bytes, members, read_key, set_name, standing_keys, stem, structure
 from tests.core.packet_evaluator import ACK, NEVER_CUT, RST, SYN, TCP, UDP, Packet, owed, selects, walk
-from tests.core.strategies import SERVICE_IDS, TODAY, World, edges, networks_of, selectors, shapes_of, storms, worlds
+from tests.core.strategies import (
+    LINKS,
+    SERVICE_IDS,
+    TODAY,
+    VRFS,
+    World,
+    edges,
+    networks,
+    networks_of,
+    selectors,
+    shapes_of,
+    storms,
+    worlds,
+)
 
 LEASE_MS = 4 * 3600 * 1000
 
@@ -25,8 +38,8 @@ def compiled(world: World):
     present: dict[str, set[bytes]] = {}
     for company in world.companies:
         suspended = world.measures.get(company.id, ())
-        wanted = members(company, suspended, "case-1", LEASE_MS, world.catalogue, TODAY)
-        prove_members(wanted, company, suspended, proven)
+        wanted = members(company, suspended, "case-1", LEASE_MS, world.catalogue, TODAY, links=LINKS)
+        prove_members(wanted, company, suspended, proven, LINKS)
         for element in wanted:
             present.setdefault(element.set, set()).add(element.key)
     return built, present
@@ -35,30 +48,30 @@ def compiled(world: World):
 @settings(max_examples=50, deadline=None)
 @given(data=st.data())
 def test_a_packet_is_refused_if_and_only_if_a_living_measure_announced_it(data):
-    world = data.draw(worlds())
+    world = data.draw(worlds(wide=True))
     built, present = compiled(world)
     for packet in data.draw(storms(world)):
         refused = walk(built, present, packet) != "accept"
-        assert refused == owed(packet, world.companies, world.measures, world.catalogue, TODAY), packet
+        assert refused == owed(packet, world.companies, world.measures, world.catalogue, TODAY, VRFS), packet
 
 
 @settings(max_examples=50, deadline=None)
-@given(world=worlds())
+@given(world=worlds(wide=True))
 def test_every_announced_service_is_refused_from_every_address_edge_of_the_debtor(world):
     built, present = compiled(world)
     for company in world.companies:
         for service_id in world.measures.get(company.id, ()):
-            for place, selector in announced_pairs(company, service_id, world):
+            for place, home, selector in announced_pairs(company, service_id, world):
                 far = selector.prefix.broadcast_address
                 udp = selector.protocol is not L4.TCP
-                for near in (place.prefix.network_address, place.prefix.broadcast_address):
+                for near in (home.network_address, home.broadcast_address):
                     for port in {port for span in selector.ports or ((7, 7),) for port in span}:
                         out = Packet(
                             source=near,
                             destination=far,
                             protocol=UDP if udp else TCP,
                             destination_port=port,
-                            interface_in=place.interface or "eth1",
+                            interface_in=place.link or "eth1",
                         )
                         back = Packet(
                             source=far,
@@ -66,7 +79,7 @@ def test_every_announced_service_is_refused_from_every_address_edge_of_the_debto
                             protocol=UDP if udp else TCP,
                             source_port=port,
                             flags=SYN,
-                            interface_out=place.interface or "eth1",
+                            interface_out=f"m{place.vrf[3:]}b" if place.vrf else place.interface or "eth1",
                         )
                         assert walk(built, present, out) == ("prohibited" if udp else "reset")
                         assert walk(built, present, back) == ("prohibited" if udp else "reset")
@@ -79,15 +92,16 @@ def announced_pairs(company: Company, service_id: str, world: World):
         for site, place in company.attachments():
             valid = (place.valid_from or TODAY) <= TODAY <= (place.valid_to or TODAY)
             if valid and (not subscription.sites or site.id in subscription.sites):
-                for selector in service.selectors:
-                    if selector.prefix.version == place.prefix.version:
-                        yield place, selector
+                for home in networks(place):
+                    for selector in service.selectors:
+                        if selector.prefix.version == home.version:
+                            yield place, home, selector
 
 
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_no_packet_within_a_site_or_of_a_protected_service_is_ever_refused(data):
-    world = data.draw(worlds())
+    world = data.draw(worlds(wide=True))
     built, present = compiled(world)
     networks = [network for _, network in networks_of(world.companies)]
     guarded = [s for service in world.catalogue.values() if service.class_ in NEVER_CUT for s in service.selectors]
@@ -105,11 +119,14 @@ def test_no_packet_within_a_site_or_of_a_protected_service_is_ever_refused(data)
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_what_may_be_read_back_covers_what_may_ever_be_wanted(data):
-    world = data.draw(worlds())
+    world = data.draw(worlds(wide=True))
     day = TODAY + timedelta(days=data.draw(st.integers(-3, 3)))
     for company in world.companies:
-        possible = {(key.set, key.key) for key in candidates(company, world.catalogue)}
-        wanted = members(company, tuple(world.catalogue), "case-1", LEASE_MS, world.catalogue, day)
+        gone = data.draw(st.frozensets(st.sampled_from((*VRFS, *(f"if{n}" for n in range(30))))))
+        there = Links(present=frozenset({*VRFS, *sum(VRFS.values(), ()), *(f"if{n}" for n in range(30))}) - gone, members=VRFS)
+        possible = {(key.set, key.key) for key in candidates(company, world.catalogue, there)}
+        wanted = members(company, tuple(world.catalogue), "case-1", LEASE_MS, world.catalogue, day, links=there)
+        assert not any(e.key[:16].rstrip(b"\0").decode() in gone for e in wanted if len(e.key) >= 16 and "if_" in e.set)
         assert {(e.set, e.key) for e in wanted} <= possible
         assert list(wanted) == sorted(wanted, key=lambda e: (e.set, e.key))
 
@@ -117,21 +134,21 @@ def test_what_may_be_read_back_covers_what_may_ever_be_wanted(data):
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_keys_compiled_ahead_are_what_a_measure_wants_on_any_day(data):
-    world = data.draw(worlds())
+    world = data.draw(worlds(wide=True))
     day = TODAY + timedelta(days=data.draw(st.integers(-3, 3)))
     services = data.draw(st.frozensets(st.sampled_from(sorted(world.catalogue)))) if world.catalogue else frozenset()
     for company in world.companies:
         ahead = standing_keys(company, world.catalogue)
-        dated = any(place.valid_from or place.valid_to for _, place in company.attachments())
+        moving = any(place.valid_from or place.valid_to or place.vrf for _, place in company.attachments())
         wanted = members(company, services, "case-1", LEASE_MS, world.catalogue, day)
-        if dated:
+        if moving:
             assert ahead == ()
         else:
             assert {(name, key) for service, name, key in ahead if service in services} == {(e.set, e.key) for e in wanted}
 
 
 @settings(max_examples=30, deadline=None)
-@given(world=worlds(), data=st.data())
+@given(world=worlds(wide=True), data=st.data())
 def test_the_order_of_services_shapes_and_selectors_changes_nothing(world, data):
     shapes = list(shapes_of(world.companies))
     shuffled = {
@@ -347,3 +364,8 @@ def test_of_two_attachments_of_one_place_the_lease_that_ends_first_counts():
     twice = company(attachments=(replace(BOTH[0], valid_to=TODAY), BOTH[0], replace(BOTH[0], valid_to=TODAY + timedelta(days=1))))
     wanted = members(twice, ("ged",), "case-1", 10**9, {"ged": GED}, TODAY, day_ends_ms=1000)
     assert [element.timeout_ms for element in wanted] == [1000]
+
+
+def test_a_measure_that_only_gives_notice_wants_nothing_in_the_kernel():
+    assert members(company(), ("ged",), "case-1", 60_000, {"ged": GED}, TODAY, terms=Terms(stage=1)) == ()
+    assert members(company(), ("ged",), "case-1", 60_000, {"ged": GED}, TODAY, terms=Terms(stage=3)) != ()

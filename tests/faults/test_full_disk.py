@@ -65,10 +65,9 @@ class Disk:
         return [id_ for id_, type_of, about in rows if type_ in ("", type_of) and company in ("", about)]
 
 
-@pytest.fixture
-def disk(make_house: Callable[..., House]) -> Iterator[Disk]:
-    """Two of three companies are suspended, and both roles run."""
-    house = make_house()
+@contextlib.contextmanager
+def a_small_disk(house: House) -> Iterator[Disk]:
+    """Put the state directory of a house on a disk of its own, start both roles, and have two of three companies suspended."""
     script = 'mount -t tmpfs -o size=1m,mode=0700 disk "$1" && echo && cat'
     holder = subprocess.Popen(
         ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh", str(house.state)],
@@ -88,6 +87,13 @@ def disk(make_house: Callable[..., House]) -> Iterator[Disk]:
             process.kill()
             process.wait(10)
         holder.stdin.close()
+
+
+@pytest.fixture
+def disk(make_house: Callable[..., House]) -> Iterator[Disk]:
+    """Two of three companies are suspended, and both roles run."""
+    with a_small_disk(make_house()) as built:
+        yield built
 
 
 def figure(house: House, name: str) -> float:

@@ -49,8 +49,9 @@ SERVICES = {
 SHAPES = [
     Shape(service=service, family=family, prefixlen=length, interface=interface)
     for service in SERVICES
-    for family, length in ((4, 24), (6, 64))
+    for family, length in ((4, 24), (6, 64), (4, 0), (6, 0))
     for interface in (False, True)
+    if length or interface
 ]
 STRUCTURE = structure(SERVICES, SHAPES)
 
@@ -173,9 +174,13 @@ class Net:
         return said
 
 
-def members(services, interface, timeout_ms=3_600_000, only=0):
+#: The networks of ZA and ZB, and what a whole link has.
+HOME = (ip_network("10.20.10.0/24"), ip_network("2001:db8:20::/64"))
+
+
+def members(services, interface, timeout_ms=3_600_000, only=0, home=HOME):
     for service in services:
-        for prefix in (ip_network("10.20.10.0/24"), ip_network("2001:db8:20::/64")):
+        for prefix in home:
             if only in (0, prefix.version):
                 name = set_name(service, prefix.version, prefix.prefixlen, interface=interface is not None)
                 yield Element(set=name, key=key_bytes(prefix, interface), case="za:2024-7", timeout_ms=timeout_ms)

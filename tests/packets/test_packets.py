@@ -9,6 +9,7 @@ import time
 import pytest
 
 from agent.lab import Stream, probe
+from agent.model import EVERY_ADDRESS
 from agent.rules import Change, Key
 from tests.packets.conftest import STRUCTURE, TARGETS, members
 
@@ -40,6 +41,12 @@ def test_the_same_prefix_behind_the_other_interface_is_the_other_company(net):
     net.suspend("ged", "report", interface="zb0")
     assert net.table("za") == OPEN
     assert net.table("zb") == cut("ged", "report")
+
+
+def test_a_whole_link_is_its_company_whatever_address_a_packet_carries(net):
+    net.apply(Change(add=tuple(members(("ged", "report"), "za0", home=EVERY_ADDRESS))))
+    assert net.table("za") == cut("ged", "report")
+    assert net.table("zb") == OPEN
 
 
 def test_without_an_interface_in_the_key_the_prefix_counts_wherever_it_is(net):

@@ -1,0 +1,103 @@
+"""Floor 1. Selectors as boxes of address x protocol x port that do not overlap.
+
+Rules of this room:
+
+1. Pure arithmetic on prefixes and port ranges; it knows no service and no customer.
+2. Prefixes are nested or apart, never half over each other.
+"""
+
+from collections.abc import Iterable
+
+from agent.model import L4, Network, Ports, Selector
+
+#: All ports of a protocol.
+ALL_PORTS: Ports = (0, 65535)
+
+#: Packets to or from a prefix, by protocol and port.
+Box = tuple[Network, L4, Ports]
+
+
+def box_order(box: Box) -> tuple[int, int, str, Ports]:
+    """Boxes by address, then by what they hold."""
+    prefix, protocol, ports = box
+    return int(prefix.network_address), prefix.prefixlen, protocol.value, ports
+
+
+def disjoint(selectors: Iterable[Selector]) -> set[Box]:
+    """The same packets as boxes that do not overlap: the kernel's range sets refuse an overlap, even of equal verdicts.
+
+    Prefixes are nested or apart. So: cut what takes every protocol out of the prefixes of the others, then go from the
+    broadest prefix to the narrowest and give each only the ports that no broader one took.
+    """
+    selectors = tuple(selectors)
+    whole = _outermost(s.prefix for s in selectors if s.protocol is L4.ANY)
+    boxes: set[Box] = {(prefix, L4.ANY, ALL_PORTS) for prefix in whole}
+    for protocol in (L4.TCP, L4.UDP):
+        asked: dict[Network, list[Ports]] = {}
+        for selector in selectors:
+            if selector.protocol is protocol:
+                for prefix in _without(selector.prefix, whole):
+                    asked.setdefault(prefix, []).extend(selector.ports or (ALL_PORTS,))
+        taken: list[tuple[Network, list[Ports]]] = []
+        for prefix in sorted(asked, key=_broadest_first):
+            ports = merged(asked[prefix])
+            for broader, gone in taken:
+                if _within(prefix, broader):
+                    ports = _less(ports, gone)
+            if ports:
+                taken.append((prefix, ports))
+                boxes |= {(prefix, protocol, span) for span in ports}
+    return boxes
+
+
+def _outermost(prefixes: Iterable[Network]) -> list[Network]:
+    """The same addresses without the prefixes that lie in another one."""
+    outermost: list[Network] = []
+    for prefix in sorted(prefixes, key=_broadest_first):
+        if not any(_within(prefix, broader) for broader in outermost):
+            outermost.append(prefix)
+    return outermost
+
+
+def _broadest_first(prefix: Network) -> tuple[int, int]:
+    return prefix.prefixlen, int(prefix.network_address)
+
+
+def _within(inner: Network, outer: Network) -> bool:
+    return inner.subnet_of(outer)  # type: ignore[arg-type]  # both are of one family here
+
+
+def _without(prefix: Network, holes: Iterable[Network]) -> list[Network]:
+    """`prefix` less every hole, as prefixes."""
+    left = [prefix]
+    for hole in holes:
+        kept: list[Network] = []
+        for part in left:
+            if _within(part, hole):
+                continue
+            kept += part.address_exclude(hole) if _within(hole, part) else [part]  # type: ignore[arg-type]
+        left = kept
+    return left
+
+
+def merged(spans: Iterable[Ports]) -> list[Ports]:
+    """The same ports as ordered spans that neither overlap nor touch."""
+    merged: list[Ports] = []
+    for low, high in sorted(spans):
+        if merged and low <= merged[-1][1] + 1:
+            merged[-1] = (merged[-1][0], max(high, merged[-1][1]))
+        else:
+            merged.append((low, high))
+    return merged
+
+
+def _less(spans: list[Ports], gone: list[Ports]) -> list[Ports]:
+    """Ordered `spans` without the ports in `gone`."""
+    for cut_low, cut_high in gone:
+        spans = [
+            part
+            for low, high in spans
+            for part in ((low, min(high, cut_low - 1)), (max(low, cut_high + 1), high))
+            if part[0] <= part[1]
+        ]
+    return spans
