@@ -262,7 +262,7 @@ install_or_upgrade() {
     exec "$here/dist/ecluse-$(version)/install.sh" ${dry:+--dry-run} ${force:+--force}
   fi
   check_bundle
-  exec 9>/run/ecluse-install.lock
+  exec 9<"${opt%/*}"
   flock -n 9 || stop 1 "Une autre installation est en cours." "Another installation is running."
   release=$(version)-$(sha256sum "$here/SHA256SUMS" | cut -c1-8)
   former=$(readlink "$opt/current" 2>/dev/null || true)

@@ -25,6 +25,7 @@ from agent.gateway import Gateway, agent_event, log
 from agent.judge import Judged, Judgement
 from agent.kernel import Kernel
 from agent.ledger import InForce, Settled
+from agent.log import fields
 from agent.model import Company
 from agent.plan import guard, plan
 from agent.proof import prove_members
@@ -217,7 +218,11 @@ def _too_much(
         return None
     limit = gateway.most_elements
     if company_id not in gateway.held:
-        log.error("%s: %d elements would be refused anew at once, %d at most; held", company_id, found.new, limit)
+        log.error(
+            "%s: %d elements would be refused anew at once, %d at most; held",
+            *(company_id, found.new, limit),
+            extra=fields(company=company_id),
+        )
     gateway.held[company_id] = (
         f"{company_id} : {found.new} éléments à refuser d'un coup, {limit} au plus (max_elements dans ecluse.yaml)",
         f"{company_id}: {found.new} elements to be refused at once, {limit} at most (max_elements in ecluse.yaml)",
@@ -362,8 +367,9 @@ def _count(gateway: Gateway, company_id: str, outcome: list[Event]) -> None:
 def _sentence(company_id: str, judgement: Judgement, outcome: list[Event]) -> str:
     words = {"measure.applied": "suspended", "measure.restored": "restored", "measure.repaired": "repaired"}
     why = "; ".join(one.decision.en for one in judgement.judged if one.decision.act is Act.RESTORE)
-    text = f"{company_id} {', '.join(words[event.type] for event in outcome)}" + (f" ({why})" if why else "")
-    log.info("%s", text)
+    did = ", ".join(words[event.type] for event in outcome)
+    text = f"{company_id} {did}" + (f" ({why})" if why else "")
+    log.info("%s", text, extra=fields(company=company_id, did=did))
     return text
 
 
@@ -422,7 +428,10 @@ class Queue:
         self._again[company_id] = (time.monotonic() + pause.total_seconds(), pause)
         gateway.failures[company_id] = str(error)
         log.error(
-            "%s: %s; trying again in %d s", company_id, error, pause.total_seconds(), exc_info=error if kind == "bug" else None
+            "%s: %s; trying again in %d s",
+            *(company_id, error, pause.total_seconds()),
+            exc_info=error if kind == "bug" else None,
+            extra=fields(company=company_id, failure=kind),
         )
 
     def forgive(self) -> None:
