@@ -6,8 +6,11 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 DEBIAN_PACKAGES := python3 python3-venv nftables libnftables1 iproute2 conntrack procps util-linux
-# What only lint and tests need: whole Debians in containers and emulators.
-TEST_PACKAGES := shellcheck debootstrap systemd-container qemu-system-x86
+# What only lint and tests need: the legacy backend and the compiler that its binding is built with; an emulator for a stock
+# kernel; whole Debians in containers.
+DEBIAN_TEST_PACKAGES := iptables ipset gcc libc6-dev python3-dev \
+                        qemu-system-x86 busybox-static kmod e2fsprogs \
+                        shellcheck debootstrap systemd-container
 PYTHON := $(or $(shell command -v /usr/bin/python3 2>/dev/null),python3)
 
 .PHONY: help
@@ -16,7 +19,7 @@ help: ## show this list
 
 # A stamp per step, so that a second run costs nothing. The network is only asked when something is missing.
 .cache/debian: PACKAGES = $(DEBIAN_PACKAGES)
-.cache/debian-test: PACKAGES = $(TEST_PACKAGES)
+.cache/debian-test: PACKAGES = $(DEBIAN_TEST_PACKAGES)
 .cache/debian .cache/debian-test: Makefile
 	@mkdir -p .cache
 	@missing=""; for p in $(PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
@@ -33,8 +36,8 @@ $(VENV)/run: .cache/debian requirements/run.txt requirements/build.txt pyproject
 	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(VENV)/dev: $(VENV)/run .cache/debian-test requirements/dev.txt
-	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
+$(VENV)/dev: .cache/debian-test $(VENV)/run requirements/dev.txt
+	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes --no-build-isolation --use-pep517 -r requirements/dev.txt
 	@touch $@
 
 .PHONY: demo

@@ -61,7 +61,10 @@ ANNOUNCED = "announced"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Order:
-    """A decision to suspend that has not been ended. `applied_at` is None until it was read back in the kernel."""
+    """A decision to suspend that has not been ended. `applied_at` is None until it was read back in the kernel.
+
+    `trial_seconds`: so long it may stand before local applications were seen to answer; 0 once they were, or where nobody looks.
+    """
 
     id: str
     services: tuple[str, ...]
@@ -72,6 +75,7 @@ class Order:
     mode: Mode
     applied_at: datetime | None
     fact: str
+    trial_seconds: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -240,6 +244,7 @@ def _case(company: str, record: Record, notice: Notice, asked: tuple[Notice, ...
 
 def _order(record: Record, said: Statement) -> Order:
     applied = statements(record, "measure.applied", str(said.body["order"]))
+    confirmed = statements(record, "measure.confirmed", str(said.body["order"]))
     return Order(
         id=str(said.body["order"]),
         services=tuple(said.body["services"]),
@@ -250,6 +255,7 @@ def _order(record: Record, said: Statement) -> Order:
         mode=Mode(said.body["mode"]),
         applied_at=applied[0].at if applied else None,
         fact=said.id,
+        trial_seconds=0 if confirmed else int(said.body.get("confirm_seconds", 0)),
     )
 
 

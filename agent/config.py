@@ -79,7 +79,7 @@ class Config:
     run_dir: Path = Path("/run/ecluse")
     listen_host: str = "127.0.0.1"
     listen_port: int = 8440
-    kernel: Literal["nft", "memory"] = "nft"
+    kernel: Literal["auto", "nft", "iptables", "memory"] = "auto"
     mode_ceiling: Mode = Mode.OBSERVE
     operators: tuple[Operator, ...] = ()
     serve_user: str | int | None = None
@@ -157,7 +157,7 @@ def _config(table: Table, base: Path) -> Config | None:
     state_dir = table.may("state_dir", path, Path("/var/lib/ecluse"))
     run_dir = table.may("run_dir", path, Path("/run/ecluse"))
     endpoint = table.may("listen", _endpoint, ("127.0.0.1", 8440))
-    kernel = table.may("kernel", kinds.one_of("nft", "memory"), "nft")
+    kernel = table.may("kernel", kinds.one_of("auto", "nft", "iptables", "memory"), "auto")
     mode_ceiling = table.may("mode_ceiling", kinds.choice(Mode), Mode.OBSERVE)
     operators = table.each("operators", _operator)
     serve_user = table.may("serve_user", _account, None)
@@ -179,7 +179,7 @@ def _config(table: Table, base: Path) -> Config | None:
         run_dir=run_dir,
         listen_host=endpoint[0],
         listen_port=endpoint[1],
-        kernel="nft" if kernel == "nft" else "memory",
+        kernel=kernel,  # type: ignore[arg-type]  # one of the four
         mode_ceiling=mode_ceiling,
         operators=operators,
         serve_user=serve_user,

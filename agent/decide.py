@@ -28,6 +28,14 @@ POLL = timedelta(seconds=60)
 #: Why a case waits because of an announced payment, in French and in English.
 _WAITS = ("paiement annoncé", "payment announced")
 
+#: A lease that ends: cause, French, English.
+_RAN_OUT = ("lease", "bail expiré", "the lease ran out")
+_UNCONFIRMED = (
+    "unconfirmed",
+    "les applications locales n'ont pas été vues répondre après la mesure",
+    "local applications were not seen to answer after the measure",
+)
+
 
 class Act(StrEnum):
     """What to do about one case."""
@@ -133,7 +141,9 @@ def _running(
     grace_until: datetime | None,
     now: datetime,
 ) -> Decision:
-    lease = timedelta(minutes=order.lease_minutes)
+    # Until local applications were seen to answer, the lease is so short that it is the rollback.
+    trial = order.trial_seconds > 0
+    lease = timedelta(seconds=order.trial_seconds) if trial else timedelta(minutes=order.lease_minutes)
     if lease_until is None and order.applied_at is not None:  # the process died between applying and noting the lease
         lease_until = order.applied_at + lease
     if lease_until is not None:  # whatever the clock did, nothing stays longer than one lease without another look
@@ -142,7 +152,7 @@ def _running(
     if ended is None and lease_until is None:
         ended = _unapplied(gate, paused=paused)
     if ended is None and lease_until is not None and lease_until <= now:
-        ended = _lapse("lease", "bail expiré", "the lease ran out")
+        ended = _lapse(*(_UNCONFIRMED if trial else _RAN_OUT))
     if ended is not None:
         # Asked for again until the restore is recorded: the kernel may refuse, the process may die.
         return replace(ended, case=case.id, next_at=_sooner(gate.until, now + POLL))
@@ -150,6 +160,11 @@ def _running(
         # The measure stays as long as its lease, which is not renewed: if the fault lasts, service comes back by itself.
         look_again = _sooner(gate.until, lease_until, now + POLL)
         return Decision(case=case.id, act=Act.KEEP, cause="health", lease_until=lease_until, next_at=look_again)
+    if trial:
+        lease_until = lease_until or now + lease
+        return Decision(
+            case=case.id, act=Act.KEEP, cause="trial", lease_until=lease_until, next_at=_sooner(gate.until, lease_until)
+        )
     if lease_until is None or now >= _renew_at(case.id, lease_until, order.lease_minutes):
         lease_until = now + lease
     renew_at = _renew_at(case.id, lease_until, order.lease_minutes)

@@ -5,7 +5,6 @@ See `enforcer` for what it does. Ready means the first good cycle is over; a sig
 
 import asyncio
 import signal
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -18,10 +17,7 @@ from agent.enforcer import Enforcer
 from agent.errors import ConfigError, EcluseError, ProofFailed
 from agent.gateway import Gateway, InForceRules, Review, log
 from agent.inventory import compile_in_child, keep_in_force, last_in_force, open_inventory
-from agent.kernel import Kernel
-from agent.kernel.memory import MemoryKernel
-from agent.kernel.nft import NftKernel
-from agent.kernel.watch import Watch
+from agent.kernel.choice import choose
 from agent.ledger.sqlite import Ledger
 from agent.metrics import EnforcerMetrics
 from agent.model import Inventory
@@ -52,11 +48,13 @@ async def enforce(config: Config, *, now: Clock = wall_clock, stopping: asyncio.
     former = _former(config)
     configs = load_sources(config.sources)
     sources = billing_sources(configs)
-    kernel, open_watch = _kernel(config)
+    chosen = choose(config.kernel)
+    log.info("kernel: %s (%s)", chosen.kernel.name, chosen.en)
     with Ledger.open(config.state_dir / "ledger.db") as ledger:
         gateway = Gateway(
             ledger=ledger,
-            kernel=kernel,
+            kernel=chosen.kernel,
+            kernel_why=(chosen.fr, chosen.en),
             rules=rules,
             now=now,
             stop_path=stop_path(config),
@@ -80,7 +78,7 @@ async def enforce(config: Config, *, now: Clock = wall_clock, stopping: asyncio.
             sources=sources,
             stopping=stopping or asyncio.Event(),
             adopting=compiled if gateway.review else None,
-            open_watch=open_watch,
+            open_watch=chosen.open_watch,
         )
         enforcer.loaded()
         if problems:
@@ -109,13 +107,6 @@ def _former(config: Config) -> Inventory | None:
     with suppress(ConfigError):
         return open_inventory(last) if last is not None else None
     return None
-
-
-def _kernel(config: Config) -> tuple[Kernel, Callable[[], Watch] | None]:
-    if config.kernel == "memory":
-        return MemoryKernel(time.monotonic), None
-    kernel = NftKernel()
-    return kernel, lambda: Watch((kernel.port,))
 
 
 async def _serve_sockets(enforcer: Enforcer, *, own_signals: bool) -> None:

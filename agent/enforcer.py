@@ -19,12 +19,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agent import __version__, alarm, audit, channel, intake, operate, systemd
+from agent import __version__, alarm, audit, channel, operate, systemd
 from agent.billing import Source
-from agent.case import favourable
 from agent.config import Config, SourceConfig, billing_sources, company_of, load_sources
+from agent.desk import Desk
 from agent.emergency.record import record
-from agent.errors import EventError, KernelError, LedgerCorrupt, LedgerUnwritable
+from agent.errors import KernelError
 from agent.event import HOST, Event, instant
 from agent.gateway import Gateway, InForceRules, Review, agent_event, log
 from agent.inventory import compile_in_child, keep_in_force, open_inventory
@@ -47,7 +47,8 @@ BREATH = 0.001
 AUDIT_SECONDS = 60.0
 AUDIT_SHARE = 50
 
-_TRY_AGAIN = "the ledger can not be written now; please try again"
+#: Where the kernel tells nothing of changes by others, our table is looked at this often.
+LOOK_SECONDS = 5.0
 
 
 @dataclass(kw_only=True)
@@ -68,12 +69,16 @@ class Enforcer:
     ready: bool = False
     policy_problems: tuple[str, ...] = ()
     adopting: Path | None = None
-    _waiting: list[tuple[intake.Outcome, "asyncio.Future[tuple[int, str]]"]] = field(default_factory=list)
+    desk: Desk = field(init=False)
     _touched: str = ""
     _away: bool = False
     _reloading: asyncio.Lock = field(default_factory=asyncio.Lock)
     _audited_at: float = 0.0
+    _looked_at: float = 0.0
     _audit_took: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.desk = Desk(gateway=self.gateway, queue=self.queue, wake=self.wake)
 
     # --- what the listening side and the operators ask -------------------------------------------------------------
 
@@ -81,7 +86,7 @@ class Enforcer:
         """Answer the listening role: a webhook, the metrics, readiness."""
         match header.get("ask"):
             case "webhook":
-                status, message = await self.webhook(header, body)
+                status, message = await self.desk.webhook(header, body, self.sources, self.resolve)
                 return {"status": status, "message": message}, b""
             case "metrics":
                 return {"sources": sorted(self.sources)}, exposition(self.gateway.metrics.registry)
@@ -90,84 +95,13 @@ class Enforcer:
             case _:
                 return {"status": 400, "message": "unknown question"}, b""
 
-    async def webhook(self, header: Mapping[str, Any], body: bytes) -> tuple[int, str]:
-        """Verify, parse, commit; returns the HTTP status and one sentence."""
-        now = self.gateway.now()
-        begun = time.monotonic()
-        source = str(header.get("source", ""))
-        raw = header.get("headers", {})
-        headers = {str(name): str(value) for name, value in raw.items()} if isinstance(raw, dict) else {}
-        outcome = intake.read(
-            intake.RawRequest(source=source, headers=headers, body=body, received_at=now),
-            self.sources,
-            self.resolve,
-            now,
-        )
-        if outcome.signed_at is not None:
-            self.gateway.metrics.clock_skew(source, (now - outcome.signed_at).total_seconds())
-        if not outcome.events:
-            self.gateway.metrics.webhook(source, outcome.kind)
-            return outcome.status, outcome.message
-        for event in outcome.events:
-            if favourable(event.type):
-                self.gateway.arrived.setdefault(event.subject, begun)
-        answer: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
-        if not self._waiting:
-            asyncio.get_running_loop().call_soon(self._commit)
-        self._waiting.append((outcome, answer))
-        status, message = await answer
-        self.gateway.metrics.webhook(source, outcome.kind if status == outcome.status else "unwritable")
-        return status, message
-
     def resolve(self, source: str, customer: str) -> str | None:
         """The company that a source calls `customer`."""
         return company_of(self.source_configs[source], customer, self.gateway.rules.inventory)
 
-    def _commit(self) -> None:
-        """Everything that waits, in one transaction; if it fails, one by one what can be told apart."""
-        waiting, self._waiting = self._waiting, []
-        try:
-            self.take(tuple(event for outcome, _ in waiting for event in outcome.events))
-        except EventError:
-            for outcome, answer in waiting:
-                self._commit_one(outcome, answer)
-        except (LedgerUnwritable, LedgerCorrupt):
-            for _, answer in waiting:
-                _tell(answer, 503, _TRY_AGAIN)
-        else:
-            for outcome, answer in waiting:
-                _tell(answer, outcome.status, outcome.message)
-        self.wake.set()
-
-    def _commit_one(self, outcome: intake.Outcome, answer: "asyncio.Future[tuple[int, str]]") -> None:
-        status, message = outcome.status, outcome.message
-        try:
-            self.take(outcome.events)
-        except EventError as error:
-            status, message = 400, str(error)
-        except (LedgerUnwritable, LedgerCorrupt):
-            status, message = 503, _TRY_AGAIN
-        _tell(answer, status, message)
-
     def take(self, events: tuple[Event, ...]) -> tuple[bool, ...]:
-        """Commit facts and have the companies they are about looked at.
-
-        Raises:
-            LedgerUnwritable, LedgerCorrupt: nothing was kept, but facts that help a customer count all the same until they can be.
-        """
-        try:
-            alarms = alarm.alarms(self.gateway, events)
-            new = self.gateway.ledger.append((*events, *alarms))[: len(events)]
-        except (LedgerUnwritable, LedgerCorrupt) as error:
-            self.gateway.ledger_bad(str(error))
-            self.gateway.keep_volatile(event for event in events if favourable(event.type) and event.subject != HOST)
-            self.wake.set()
-            raise
-        self.gateway.forget_volatile()
-        for event in events:
-            self.queue.wake(event.subject)
-        self.wake.set()
-        return new
+        """Commit facts that a person states; see `Desk.take`."""
+        return self.desk.take(events)
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
@@ -199,9 +133,13 @@ class Enforcer:
         asyncio.get_running_loop().add_reader(watch.fileno(), self.touched, watch)
         # What happened between the load and the first notification is looked for once.
         with suppress(KernelError):
-            if self.gateway.kernel.observe(self.gateway.rules.structure).structure != "as_wanted":
-                self._touched = "somebody else"
+            self._see()
         return watch
+
+    def _see(self) -> None:
+        if self.gateway.kernel.observe(self.gateway.rules.structure).structure != "as_wanted":
+            self._touched = "somebody else"
+            self.wake.set()
 
     async def _keep_going(self) -> None:
         while not self.stopping.is_set():
@@ -255,7 +193,7 @@ class Enforcer:
         await self._settle_due()
         cleared = self._keep_cleared()
         if cleared or self.stopping.is_set():
-            pass
+            self._touched = ""  # there is nothing of ours to put right
         elif self._away:  # a person let suspensions be possible again
             self._away, self._touched = False, ""
             await self._audit(audit.start)
@@ -265,12 +203,20 @@ class Enforcer:
                 await self._audit(lambda gateway: audit.repair(gateway, cause))
         elif time.monotonic() - self._audited_at > max(AUDIT_SECONDS, AUDIT_SHARE * self._audit_took):
             await self._audit(lambda gateway: audit.repair(gateway, "somebody unseen"))
+        else:
+            self._look()
         self.gateway.ledger.tidy()
         seq, _ = self.gateway.ledger.head()
         self.gateway.metrics.ledger(sequence=seq, writable=self.gateway.ledger_good)
         measures = self.gateway.ledger.counts().measures
         failing = sum(bool(self.gateway.ledger.measures_of(name)) for name in self.gateway.failures)
         self.gateway.metrics.companies(desired=measures, actual=measures - failing)
+
+    def _look(self) -> None:
+        """Look by the clock whether our table is as it should be, where nobody tells (legacy iptables)."""
+        if self.open_watch is None and time.monotonic() - self._looked_at > LOOK_SECONDS:
+            self._looked_at = time.monotonic()
+            self._see()
 
     async def _settle_due(self) -> None:
         """Settle everything that is due; between two companies others get their turn. What is left over is next at once."""
@@ -436,8 +382,3 @@ class Enforcer:
                 body={"digest": digest, "counts": {"services": len(self.gateway.rules.inventory.services)}},
             )
         )
-
-
-def _tell(answer: "asyncio.Future[tuple[int, str]]", status: int, message: str) -> None:
-    if not answer.done():  # the other side may have hung up
-        answer.set_result((status, message))

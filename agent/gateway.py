@@ -16,6 +16,7 @@ from agent import __version__, stopfile
 from agent.breaker import Load
 from agent.calendar import day_start, local_date, public_holidays
 from agent.case import EMPTY_RECORD, HostFacts, Record, fold, host_facts
+from agent.continuity import Lookout, Nobody
 from agent.errors import LedgerCorrupt, LedgerUnwritable
 from agent.event import HOST, Event
 from agent.fight import Fight
@@ -85,8 +86,9 @@ class Gateway:
     ground. They count like recorded ones, and are recorded as soon as the ledger takes them. `waiting`: proposed cases that wait
     for persons or the moment, by company, as far as they were looked at since the start (they are every minute); `again`:
     companies to be looked at now although nothing was said about them. `review`: see there; None once it is over. `held`: changes
-    that the guard holds, by company, in French and English. `most_elements`: so many may be refused anew to one company at once.
-    `fight`: how often our table had to be put back lately.
+    that the guard holds, by company, in French and English. `kernel_why`: why this backend, in both. `most_elements`: so many may
+    be refused anew to one company at once. `lookout`: who looks at local applications. `fight`: how often our table had to be put
+    back lately.
     """
 
     ledger: Ledger
@@ -104,7 +106,9 @@ class Gateway:
     again: dict[str, None] = field(default_factory=dict)
     review: Review | None = None
     held: dict[str, tuple[str, str]] = field(default_factory=dict)
+    kernel_why: tuple[str, str] = ("", "")
     most_elements: int = MOST_ELEMENTS
+    lookout: Lookout = field(default_factory=Nobody)
     fight: Fight = field(default_factory=Fight)
     tally: Tally = field(init=False)
     host: HostFacts = field(init=False)
@@ -187,7 +191,10 @@ class Gateway:
             services=inventory.services,
             policy=inventory.policies.get(company.policy) if company else None,
             world=replace(
-                self.world, paused=self.world.paused or pause is not None, load=self._load(company_id, company if held else None)
+                self.world,
+                paused=self.world.paused or pause is not None,
+                load=self._load(company_id, company if held else None),
+                sight=self.lookout.sight(company_id),
             ),
             restore_all=pause is not None and pause.restore,
             leases={one.case: datetime.fromtimestamp(one.lease_until, UTC) for one in held},

@@ -65,6 +65,7 @@ def status(gateway: Gateway, policy_problems: tuple[str, ...]) -> dict[str, Any]
         },
         "kernel": {
             "name": gateway.kernel.name,
+            "why": dict(zip(("fr", "en"), gateway.kernel_why, strict=True)),
             "structure": structure,
             "last_good_cycle": instant(gateway.last_good_at) if gateway.last_good_at else None,
             "last_sentence": gateway.last_sentence,

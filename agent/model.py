@@ -148,9 +148,12 @@ ANY_LINKS = Links()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Probe:
-    """How to see that something answers: a TCP connect, a UDP exchange, an HTTP status, a DNS answer, an echo."""
+    """How to see that something answers: a TCP connect, a TLS handshake, a UDP exchange, an HTTP status, a DNS answer, an echo.
 
-    kind: Literal["tcp", "udp", "http", "dns", "icmp"]
+    `name`: what a DNS probe asks for, or the server name a TLS probe gives.
+    """
+
+    kind: Literal["tcp", "tls", "udp", "http", "dns", "icmp"]
     address: Address
     port: int | None = None
     path: str | None = None
@@ -176,13 +179,17 @@ class Dependency:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Site:
-    """A physical network place of one company."""
+    """A physical network place of one company.
+
+    `control`: something on the site that is no application (its router), which tells an outage of the whole site from others.
+    """
 
     id: str
     timezone: str
     attachments: tuple[Attachment, ...]
     local_applications: tuple[LocalApplication, ...] = ()
     dependencies: tuple[Dependency, ...] = ()
+    control: Probe | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

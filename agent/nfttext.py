@@ -17,11 +17,13 @@ from ipaddress import ip_network
 from agent.model import L4, Family
 from agent.rules import (
     TABLE,
+    CapMembers,
     Chain,
     DispatchFamily,
     LookupService,
     MemberSet,
     PassAnswers,
+    PassMembers,
     PassResets,
     Refuse,
     RefuseMembers,
@@ -35,6 +37,13 @@ from agent.ruleset import REFUSE, address_length
 
 #: Before the gateway's own filter chains, which often accept what is established.
 PRIORITY = "filter - 10"
+
+#: A cap may be this much at most, in kbit/s; it is also what a set of caps declares for a member without a rate of its own.
+MOST_KBIT = 10_000_000
+BYTES_PER_KBIT = 125
+
+#: A bucket must hold the largest packet that receive offload hands over (64 kB), or it would never pass.
+BURST_BYTES = 131_072
 
 _ADDRESS: dict[tuple[Family, Side], str] = {
     (4, Side.SOURCE): "ip saddr",
@@ -97,13 +106,29 @@ def rule_text(rule: Rule, sets: Mapping[str, MemberSet]) -> str:
             return "tcp flags & rst == rst return"
         case PassAnswers():
             return "tcp flags & (fin | syn | rst | ack) != syn return"
-        case RefuseMembers():
-            interface = "meta sdifname" if rule.member else _INTERFACE[rule.side]
-            return f"{_member(sets[rule.set], interface, rule.side)} @{rule.set} goto {REFUSE}"
+        case RefuseMembers() | CapMembers() | PassMembers():
+            return _member_rule(rule, sets[rule.set])
         case Refuse(tcp=True):
             return "meta l4proto tcp reject with tcp reset"
         case Refuse():
             return "reject with icmpx admin-prohibited"
+
+
+def _member_rule(rule: RefuseMembers | CapMembers | PassMembers, members: MemberSet) -> str:
+    interface = "meta sdifname" if rule.member else _INTERFACE[rule.side]
+    found = f"{_member(members, interface, rule.side)} @{rule.set}"
+    match rule:
+        case RefuseMembers():
+            return f"{found} goto {REFUSE}"
+        case CapMembers():
+            return f"{found} drop"
+        case PassMembers():
+            return f"{'ct state established ' if rule.established else ''}{found} accept"
+
+
+def limit_text(kbit: int) -> str:
+    """The token bucket of a member: what is above `kbit` (kbit/s) matches. nft takes a rate in bytes."""
+    return f"limit rate over {kbit * BYTES_PER_KBIT} bytes/second burst {BURST_BYTES} bytes"
 
 
 def entry_text(entry: ServiceEntry) -> str:
@@ -133,7 +158,7 @@ def _set(members: MemberSet, elements: Sequence[str]) -> Iterator[str]:
     yield f"set {members.name} {{"
     yield f"  type {' . '.join(parts)}"
     yield "  flags timeout"
-    yield "  counter"
+    yield f"  counter {limit_text(MOST_KBIT)}" if members.use.caps else "  counter"
     if elements:
         yield "  elements = {"
         yield from (f"    {element}," for element in elements)

@@ -15,7 +15,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from agent import alarm, approvals, channel, intake, look, stopfile
+from agent import alarm, approvals, channel, erasure, intake, look, stopfile
 from agent.approvals import Person
 from agent.billing import Source
 from agent.case import Record
@@ -28,6 +28,7 @@ from agent.gate import APPROVING_ROLES, Kind
 from agent.gateway import Gateway
 from agent.model import Policy
 from agent.reconcile import Queue, settle
+from agent.retention import SHORTEST
 
 Answer = tuple[int, str, str, Mapping[str, Any]]
 
@@ -120,6 +121,8 @@ class Operators:
                 found = await self._reload()
             elif ask == "forecast":
                 found = await self._forecast(header)
+            elif ask == "erase":
+                found = await self._erase(person, header)
             elif ask == "import":
                 found = self._import(person, header, body)
             elif ask in self._asks:
@@ -156,6 +159,25 @@ class Operators:
             except StopIteration as done:
                 return 0, "", "", done.value
             await asyncio.sleep(0)  # a payment that comes in meanwhile is served first
+
+    async def _erase(self, person: Person, header: dict[str, Any]) -> Answer:
+        before, company = parse_instant(_text(header, "before"), field="before"), header.get("company")
+        role = approvals.speaks_as(person, APPROVING_ROLES)
+        if self._daemon.gateway.now() - before < SHORTEST:
+            raise EventError(field="before", what="too young to be erased", mend=f"at least {SHORTEST.days} days ago")
+        word = erasure.Word(by=person.user, role=role, reason=_text(header, "reason"), before=before)
+        steps = erasure.erase(self._daemon.gateway, word, None if company is None else _text(header, "company"))
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                done: erasure.Erased = end.value
+                break
+            await asyncio.sleep(0)
+        kept = {name: {"fr": fr, "en": en} for name, (fr, en) in done.kept.items()}
+        fr = f"{done.rows} lignes effacées ({done.companies} sociétés), {len(kept)} sociétés gardées"
+        en = f"{done.rows} rows erased ({done.companies} companies), {len(kept)} companies kept"
+        return 0, fr, en, {"rows": done.rows, "companies": done.companies, "kept": kept}
 
     def _plan(self, _person: Person, _header: dict[str, Any]) -> Answer:
         return 0, "", "", look.plan_now(self._daemon.gateway)

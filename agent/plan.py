@@ -112,10 +112,11 @@ def plan_set(
 
 
 def _differs(element: Element, found: Found | None) -> bool:
-    """True if the kernel does not have `element`, has it for another case, for too long, or not for long enough."""
+    """True if the kernel does not have `element`, has it with another case or rate, for too long, or not for long enough."""
     return (
         found is None
         or found.case != element.case
+        or found.kbit != element.kbit
         or found.expires_ms > element.timeout_ms + SLACK_MS
         or found.expires_ms < element.timeout_ms * RENEW_BELOW
     )
@@ -163,7 +164,8 @@ def describe(change: Change, structure: Structure, present: Mapping[Key, Found] 
         yield f"- {place(key.set, key.key)}"
     for element in change.add:
         found = (present or {}).get(Key(set=element.set, key=element.key))
-        terms = f"case {element.case}, lease {_duration(element.timeout_ms)}"
+        rate = f", {element.kbit} kbit/s" if element.kbit else ""
+        terms = f"case {element.case}{rate}, lease {_duration(element.timeout_ms)}"
         if found is None:
             yield f"+ {place(element.set, element.key)} ({terms})"
         else:

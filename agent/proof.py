@@ -7,8 +7,9 @@ Rules of this room:
 2. A refusal needs two ends: a member end (the packet's address is in a set of customers) and, opposite to it, a service
    end. The service end must lie within one announced, suspendable service, and touch neither another service, nor
    anything protected, nor any site's own network. So no packet between two addresses of customers' sites can be refused.
-3. A set belongs to the service whose traffic reaches it. Elements are checked against that, right before the kernel.
-4. Rules that let packets through early are ignored: they can only make less be refused.
+3. A packet that a cap drops counts as refused: what may not be refused may not be slowed down either.
+4. A set belongs to the service whose traffic reaches it. Elements are checked against that, right before the kernel.
+5. Rules that let packets through early are ignored, and sets that only such rules ask: they can only make less be refused.
 """
 
 from bisect import bisect_right
@@ -40,6 +41,7 @@ from agent.ends import (
 from agent.errors import ProofFailed
 from agent.model import ANY_LINKS, Company, Family, Links, Network, Selector, Service, StandingKey
 from agent.rules import (
+    CapMembers,
     Chain,
     DispatchFamily,
     Element,
@@ -52,6 +54,7 @@ from agent.rules import (
     ServiceMap,
     Side,
     Structure,
+    Use,
 )
 from agent.ruleset import REFUSE, key_bytes, key_length, places, read_key
 from agent.spans import ALL_PORTS
@@ -72,9 +75,13 @@ class Owner:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Proven:
-    """What a structure that passed the proof guarantees: who owns each member set, by set name."""
+    """What a structure that passed the proof guarantees: who owns each member set that something is refused by, by set name.
+
+    `passing`: the sets whose members are only let through.
+    """
 
     owners: Mapping[str, Owner]
+    passing: frozenset[str] = frozenset()
 
 
 class _Box(NamedTuple):
@@ -136,7 +143,8 @@ def prove(
                 what=f"set {box.set} is reached by traffic of {owner.service} and of {ends[end]}", witness=_packet(box, end)
             )
     _prove_local(ends, local)
-    return Proven(owners=owners)
+    passing = frozenset(members.name for members in structure.sets if members.use is Use.DRAIN and members.name not in owners)
+    return Proven(owners=owners, passing=passing)
 
 
 def prove_members(
@@ -160,7 +168,7 @@ def prove_members(
         for prefix, interface in places(attachment, links):
             place = (prefix.version, prefix.prefixlen, interface is not None, key_bytes(prefix, interface))
             known.setdefault(place, []).append(site.id)
-    for element in elements:
+    for element in (one for one in elements if one.set not in proven.passing or one.timeout_ms <= 0):
         owner = proven.owners.get(element.set)
         if owner is None:
             raise ProofFailed(what=f"no service owns set {element.set}", witness=f"key {element.key.hex()}")
@@ -238,6 +246,8 @@ def _walk(named: _Named, name: str, box: _Box, depth: int) -> Iterator[_Box]:
             protocol = overlap(box.protocol, (TCP, TCP)) if rule.tcp else box.protocol
             if protocol is not None:
                 yield box._replace(protocol=protocol)
+        if isinstance(rule, CapMembers) and _known(named.sets, rule.set).family == box.family:
+            yield box._replace(set=rule.set, side=rule.side)
         for chain, inner in _followed(named, rule, box):
             yield from _walk(named, chain, inner, depth + 1)
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from agent.alarm import judged
+from agent.continuity import TRIAL_SECONDS, Sight
 from agent.decide import POLL, Act
 from agent.errors import KernelError, LedgerCorrupt, LedgerUnwritable, ProofFailed
 from agent.event import Event, instant, parse_body
@@ -89,7 +90,7 @@ def _round(gateway: Gateway, company_id: str, notes: list[Settled] | None) -> st
     announced += [
         agent_event(id_=note.id, type_=note.type, subject=company_id, now=now, body=note.body) for note in judgement.notes
     ]
-    announced = [event for event in announced if not gateway.ledger.has(event.id)]
+    announced = _seen_before(gateway, company_id, [event for event in announced if not gateway.ledger.has(event.id)])
     # First the order, then the rule: the record rests in the ledger before anything is cut. If the ledger refuses, nothing is cut,
     # and what is to be restored below is restored all the same.
     if announced and gateway.ledger_good and gateway.append(*announced):
@@ -114,6 +115,16 @@ def _round(gateway: Gateway, company_id: str, notes: list[Settled] | None) -> st
         else:
             notes.append(note)
     return None
+
+
+def _seen_before(gateway: Gateway, company_id: str, announced: list[Event]) -> list[Event]:
+    """An order waits until everything local was seen to answer just now, and says how long it stands without another look."""
+    if gateway.lookout.sight(company_id) is Sight.NONE or all(event.type != "order.suspend" for event in announced):
+        return announced
+    if not gateway.lookout.just_before(company_id):
+        return [event for event in announced if event.type != "order.suspend"]
+    trial = {"confirm_seconds": TRIAL_SECONDS}
+    return [replace(event, body={**event.body, **trial}) if event.type == "order.suspend" else event for event in announced]
 
 
 def _announcements(one: Judged, company_id: str, now: datetime) -> Iterator[Event]:
@@ -345,7 +356,7 @@ def _note(gateway: Gateway, company_id: str, seq: int, basis: str, judgement: Ju
     gateway.waiting.pop(company_id, None)
     if waiting:
         gateway.waiting[company_id] = waiting
-    times = [judgement.next_at, gateway.now() + POLL if company_id in gateway.held else None]
+    times = [judgement.next_at, gateway.now() + POLL if company_id in gateway.held or gateway.lookout.looking(company_id) else None]
     next_at = min((at.timestamp() for at in times if at is not None), default=None)
     return Settled(company=company_id, seq=seq, next_at=next_at, basis=basis, measures=measures)
 

@@ -35,6 +35,7 @@ _NOT_FOLDED = frozenset(
         "case.observed",
         "pause.set",
         "pause.lifted",
+        "ledger.erased",
     }
 )
 

@@ -26,18 +26,37 @@ class Side(StrEnum):
     DESTINATION = "destination"
 
 
+class Use(StrEnum):
+    """What it means for a packet that its customer end is in a set.
+
+    `REFUSE`: it is refused. `CAP_TO`, `CAP_FROM`: what the customer sends, or receives, is dropped above the member's rate.
+    `DRAIN`: it is let through while its connection was open before, until the member's timeout ends.
+    """
+
+    REFUSE = "refuse"
+    CAP_TO = "cap_to"
+    CAP_FROM = "cap_from"
+    DRAIN = "drain"
+
+    @property
+    def caps(self) -> bool:
+        """True if the members carry a rate."""
+        return self in (Use.CAP_TO, Use.CAP_FROM)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MemberSet:
     """A plain hash set of customer networks of one length: key = [interface name, 16 bytes] + masked address.
 
     A length of 0 is everything behind an interface: the name alone is the key.
-    Every element carries a timeout (the lease), a counter and a comment (the case id).
+    Every element carries a timeout (the lease), a counter and a comment (the case id); those of a cap their own token bucket too.
     """
 
     name: str
     family: Family
     prefixlen: int
     interface: bool
+    use: Use = Use.REFUSE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,13 +123,32 @@ class RefuseMembers:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CapMembers:
+    """A packet whose `side` address is in `set`, and which is above the rate of that member, is dropped: policed, not refused."""
+
+    set: str
+    side: Side
+    member: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PassMembers:
+    """A packet whose `side` address is in `set` is let through. `established`: only if conntrack knows its connection as open."""
+
+    set: str
+    side: Side
+    established: bool
+    member: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Refuse:
     """The end: TCP gets a reset, everything else ICMP administratively prohibited. Never a silent drop."""
 
     tcp: bool
 
 
-Rule = DispatchFamily | LookupService | PassResets | PassAnswers | RefuseMembers | Refuse
+Rule = DispatchFamily | LookupService | PassResets | PassAnswers | RefuseMembers | CapMembers | PassMembers | Refuse
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,21 +179,26 @@ class Key:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Element:
-    """A member that is wanted: `case` becomes the comment, `timeout_ms` the lease that is left."""
+    """A member that is wanted: `case` becomes the comment, `timeout_ms` the lease that is left, `kbit` a cap in kbit/s."""
 
     set: str
     key: bytes
     case: str
     timeout_ms: int
+    kbit: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Found:
-    """A member as the kernel has it. `packets` counts refusals since it was added or renewed; `expires_ms` is what is left."""
+    """A member as the kernel has it. `expires_ms` is what is left.
+
+    `packets` counts since it was added or renewed: refusals, or what a cap or a drain looked at. `kbit`: its rate in a cap.
+    """
 
     case: str
     expires_ms: int
     packets: int = 0
+    kbit: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

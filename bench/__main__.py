@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import agent
-from bench import change, daemon, decision
+from bench import change, daemon, decision, growth
 
 
 class Target(NamedTuple):
@@ -36,7 +36,12 @@ TARGETS = {
     "start_100k_s": Target("start until 100 000 suspended are enforced and verified, s", 5),
     "enforcer_rss_mb_100k": Target("resident memory of the enforcer at its peak, 100 000 suspended, MB", 150),
 }
-PARTS: dict[str, Callable[[], dict[str, float]]] = {"change": change.run, "decision": decision.run, "daemon": daemon.run}
+PARTS: dict[str, Callable[[], dict[str, float]]] = {
+    "change": change.run,
+    "decision": decision.run,
+    "daemon": daemon.run,
+    "growth": growth.run,
+}
 RESULTS = Path(__file__).with_name("results.json")
 
 

@@ -24,6 +24,7 @@ COMMANDS = {
     "status": "agent.cli.look",
     "explain": "agent.cli.look",
     "plan": "agent.cli.look",
+    "doctor": "agent.cli.doctor",
     "approve": "agent.cli.act",
     "revoke": "agent.cli.act",
     "suspend": "agent.cli.act",
@@ -40,6 +41,9 @@ COMMANDS = {
     "record": "agent.cli.facts",
     "import": "agent.cli.facts",
     "reload": "agent.cli.facts",
+    "backup": "agent.cli.care",
+    "restore-ledger": "agent.cli.care",
+    "erase": "agent.cli.care",
     "run": "agent.cli.daemons",
     "serve": "agent.cli.daemons",
     "enforce": "agent.cli.daemons",
@@ -60,7 +64,7 @@ class _Commands(Door):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        found = getattr(import_module(COMMANDS[cmd_name]), f"{cmd_name}_")
+        found = getattr(import_module(COMMANDS[cmd_name]), f"{cmd_name.replace('-', '_')}_")
         assert isinstance(found, click.Command)
         return found
 

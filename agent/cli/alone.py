@@ -19,7 +19,7 @@ from agent.cli.door import Exit
 from agent.cli.screen import Screen
 from agent.config import Config
 from agent.errors import ConfigError
-from agent.kernel.nft import NftKernel
+from agent.kernel.choice import choose
 from agent.stopfile import Pause
 
 #: What the kernel says of a process that nobody logged in for.
@@ -48,10 +48,10 @@ def restore_alone(screen: Screen, where: Where, reason: str, company: str | None
         screen.note(("Sans l'agent, il faut être root.", "Without the enforcer, this takes root."))
         return None
     config = _config(where)
-    if config.kernel != "nft":
+    if config.kernel == "memory":
         return None
     _make_spare_place(config)
-    kernel = NftKernel()
+    kernel = choose(config.kernel).kernel
     try:
         pause = Pause(by=_person(), at=datetime.now(UTC), reason=reason, restore=True)
         places = (config.state_dir / "stop.json", config.run_dir / "stop.json")

@@ -17,6 +17,7 @@ from agent.cli.story import tell
 from agent.errors import LedgerCorrupt
 from agent.event import instant
 from agent.ledger import Row
+from agent.ledger.chain import ranges
 from agent.ledger.sqlite import Ledger
 
 _USUAL = Path("/var/lib/ecluse/ledger.db")
@@ -65,7 +66,7 @@ def log_(
         raise click.UsageError("--verify looks at the whole ledger: leave COMPANY and --after out.")
     if anchor and not verify:
         raise click.UsageError("--anchor is for --verify.")
-    with Ledger.open(file or _ledger(config), read_only=True) as ledger:
+    with Ledger.open(file or ledger_file(config), read_only=True) as ledger:
         if verify:
             _verify(screen, ledger, anchor)
             return
@@ -76,7 +77,8 @@ def log_(
                 click.echo(_line(screen, row))
 
 
-def _ledger(config: Path | None) -> Path:
+def ledger_file(config: Path | None) -> Path:
+    """The ledger of the configured host; without a configuration, where it usually is."""
     if config is None and not DEFAULT_CONFIG.exists():
         return _USUAL
     return configured(config).state_dir / "ledger.db"
@@ -96,8 +98,10 @@ def _verify(screen: Screen, ledger: Ledger, anchor: tuple[int, bytes] | None) ->
     # The head may have moved on meanwhile: what is named is a row that was verified.
     head = next((row.hash.hex() for row in ledger.events(after=rows - 1)), "") if rows else ""
     fr, en = f"{rows} lignes vérifiées, tête {rows}:{head}", f"{rows} rows verify, head {rows}:{head}"
+    if gone := ranges(ledger.erased()):
+        fr, en = f"{fr} ; lignes effacées : {gone}", f"{en}; erased rows: {gone}"
     if screen.as_json:
-        dump({"exit": 0, "message": {"fr": fr, "en": en}, "data": {"rows": rows, "head": head}})
+        dump({"exit": 0, "message": {"fr": fr, "en": en}, "data": {"rows": rows, "head": head, "erased": gone}})
     else:
         click.echo(good(screen.words((fr, en))))
 
@@ -105,7 +109,8 @@ def _verify(screen: Screen, ledger: Ledger, anchor: tuple[int, bytes] | None) ->
 def _line(screen: Screen, row: Row) -> str:
     event = row.event
     at = screen.moment(instant(event.occurred_at))
-    return f"{row.seq:>6}  {at:<24}  {safe(event.subject):<12}  {tell(event, screen)}  {faint(safe(event.source))}"
+    said = screen.words(("{} : effacé", "{}: erased")).format(safe(event.type)) if row.erased else tell(event, screen)
+    return f"{row.seq:>6}  {at:<24}  {safe(event.subject):<12}  {said}  {faint(safe(event.source))}"
 
 
 def _plain(row: Row) -> dict[str, Any]:
@@ -118,6 +123,6 @@ def _plain(row: Row) -> dict[str, Any]:
         "occurred_at": instant(event.occurred_at),
         "received_at": instant(event.received_at),
         "source": event.source,
-        "body": event.body,
+        "body": None if row.erased else event.body,
         "hash": row.hash.hex(),
     }

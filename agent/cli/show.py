@@ -37,7 +37,7 @@ def status(screen: Screen, data: Mapping[str, Any]) -> list[str]:
         [
             ("ceiling", safe(data.get("mode_ceiling", "?"))),
             ("policies", f"{safe(policy.get('digest', ''))[:12]} {screen.moment(policy.get('loaded_at'))}  {validity}"),
-            ("kernel", f"{safe(kernel.get('name', '?'))}  {word(screen, STRUCTURES, kernel.get('structure', 'unknown'))}"),
+            ("kernel", f"{_backend(screen, kernel)}  {word(screen, STRUCTURES, kernel.get('structure', 'unknown'))}"),
             ("cycle", f"{screen.moment(kernel.get('last_good_cycle'))}  {safe(kernel.get('last_sentence') or '')}".strip()),
             ("ledger", f"{safe(ledger.get('seq', '?'))} {screen.words(('faits', 'facts'))}  {writable}"),
             ("pause", _pause(screen, data)),
@@ -54,6 +54,13 @@ def status(screen: Screen, data: Mapping[str, Any]) -> list[str]:
     alarms = [("held", data.get("held")), ("failure", data.get("failures")), ("policy", policy.get("problems"))]
     lines += [f"{bad(screen.words(LABELS[name]))}  {safe(text)}" for name, texts in alarms for text in texts or ()]
     return [*lines, "", *further] if (further := steps(screen, data)) else lines
+
+
+def _backend(screen: Screen, kernel: Mapping[str, Any]) -> str:
+    """The backend, and why it is this one."""
+    said = kernel.get("why") or {}
+    reason = safe(screen.words((said.get("fr", ""), said.get("en", ""))))
+    return safe(kernel.get("name", "?")) + (f" ({reason})" if reason else "")
 
 
 def _pause(screen: Screen, data: Mapping[str, Any]) -> str:

@@ -192,6 +192,10 @@ SENTENCES: Mapping[str, Words] = {
         "ordre {order} : suspendre {services} (mode {mode}), au plus tard jusqu'au {expires_at}",
         "order {order}: suspend {services} (mode {mode}), at the latest until {expires_at}",
     ),
+    "measure.confirmed": (
+        "mesure confirmée ({order}) : les applications locales répondent comme avant ({applications})",
+        "measure confirmed ({order}): local applications answer as before ({applications})",
+    ),
     "measure.applied": (
         "{services} suspendus, relus dans le noyau (ordre {order}, {elements} éléments)",
         "{services} suspended, read back in the kernel (order {order}, {elements} elements)",
@@ -205,6 +209,10 @@ SENTENCES: Mapping[str, Words] = {
     "policy.rejected": (
         "politiques refusées, les précédentes restent en vigueur : {problems} problèmes[, dont {first}]",
         "policies refused, the former stay in force: {problems} problems[, such as {first}]",
+    ),
+    "ledger.erased": (
+        "{by} a effacé le contenu de {count} lignes ({rows}) reçues avant le {before} : {reason}",
+        "{by} erased the bodies of {count} rows ({rows}) received before {before}: {reason}",
     ),
     "agent.started": ("agent démarré, version {version}[, noyau {kernel}]", "agent started, version {version}[, kernel {kernel}]"),
     "customer.unknown": (

@@ -8,6 +8,7 @@ from decimal import Decimal
 from agent.breaker import Load
 from agent.calendar import day_everywhere, local_date, period_end
 from agent.case import Case, ClockState, Reminder, StandingApproval
+from agent.continuity import Sight
 from agent.debt import Debt, Invoice
 from agent.model import Company, Mode, Policy, Protected, Service
 
@@ -27,7 +28,8 @@ class World:
 
     `feeds`: last heartbeat of every source that must report (None: never). `load`: what was suspended lately on this gateway,
     and whether the breaker is open. `clock`: the last word on the gateway's clock (None: never). `insolvency_checked_at`: when the
-    register of insolvency proceedings was last looked at for everybody. `ceiling`: the host's own limit.
+    register of insolvency proceedings was last looked at for everybody. `sight`: how well the local side of the
+    company that is judged is seen. `ceiling`: the host's own limit.
     """
 
     ceiling: Mode
@@ -37,6 +39,7 @@ class World:
     load: Load = field(default_factory=Load)
     clock: ClockState | None = None
     insolvency_checked_at: datetime | None = None
+    sight: Sight = Sight.NONE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,9 +6,10 @@ One function per row of the table; each looks at `Facts` and nothing else.
 from datetime import datetime, timedelta
 
 from agent.calendar import day_everywhere, day_start, local_date
+from agent.continuity import Sight
 from agent.gate.facts import Facts, statuses
 from agent.gate.moment import AHEAD
-from agent.gate.types import Kind, Outcome, fails, passes, unknown
+from agent.gate.types import Kind, Outcome, Verdict, fails, passes, unknown
 from agent.gate.words import moment_en, moment_fr, names, sum_en, sum_fr
 from agent.model import Policy, Protected, ServiceClass
 
@@ -170,8 +171,18 @@ def proportionate(f: Facts) -> Outcome:
 def local_continuity(f: Facts) -> Outcome:
     """G-19. What is local went on working while it was watched, nothing local would be matched, and nothing stopped since.
 
-    How old that proof is counts at the moment of applying only: later the watch itself says when something stops.
+    How old that proof is counts at the moment of applying only: later the watch itself says when something stops. When the watch
+    sees nothing, nothing new begins, and a measure in force is not renewed: it ends with its lease if that lasts.
     """
+    shown = _shown(f)
+    if shown.verdict is Verdict.PASS and f.world.sight is Sight.BLIND:
+        return unknown("les essais locaux ne répondent pas", "the local probes give no answer", shown.facts, kind=Kind.HEALTH)
+    if shown.verdict is Verdict.PASS and f.world.sight is Sight.OUTAGE:
+        return unknown("un site entier ne répond plus", "a whole site does not answer any more", shown.facts, kind=Kind.HEALTH)
+    return shown
+
+
+def _shown(f: Facts) -> Outcome:
     case, place = f.case, f.timezones[0]
     if case.regressions:
         listed = names(case.regressions)

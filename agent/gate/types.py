@@ -51,9 +51,9 @@ def fails(fr: str, en: str, facts: tuple[str, ...] = (), until: datetime | None 
     return Outcome(verdict=Verdict.FAIL, fr=fr, en=en, facts=facts, until=until, kind=kind)
 
 
-def unknown(fr: str, en: str, facts: tuple[str, ...] = (), until: datetime | None = None) -> Outcome:
+def unknown(fr: str, en: str, facts: tuple[str, ...] = (), until: datetime | None = None, kind: Kind | None = None) -> Outcome:
     """Nobody has said what the check needs to know, which counts as a failure."""
-    return Outcome(verdict=Verdict.UNKNOWN, fr=fr, en=en, facts=facts, until=until)
+    return Outcome(verdict=Verdict.UNKNOWN, fr=fr, en=en, facts=facts, until=until, kind=kind)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

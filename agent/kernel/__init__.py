@@ -47,10 +47,14 @@ class Kernel(Protocol):
         - Deleting a member that is absent is no error. Adding one that exists gives it the new case and lease and starts
           its counter again.
         - A change that names a set the kernel will not have is refused (ENOENT), and so is a lease that has no end, or a
-          key that does not fit its set (EINVAL).
+          key or a rate that does not fit its set (EINVAL).
         - `remove_table` takes everything of ours away and nothing else; an absent table is no error. It comes alone (EINVAL).
         - An empty change does nothing.
         """
+        ...
+
+    def close(self) -> None:
+        """Let go of sockets and libraries. What is in the kernel stays."""
         ...
 
     def sets(self) -> tuple[str, ...]:

@@ -80,13 +80,14 @@ _OBJECT_WORDS = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SetType:
-    """What a set is: flags, key type and length, data type (0: none), and whether its members count."""
+    """What a set is: flags, key type and length, data type (0: none), whether its members count and whether they have a rate."""
 
     flags: int
     key_type: int
     key_len: int
     data_type: int = 0
     counts: bool = False
+    caps: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -263,7 +264,8 @@ def _read_sets(netlink: Netlink) -> Iterator[tuple[str, SetType]]:
                     key_type=number.get(_SET_KEY_TYPE, 0),
                     key_len=number.get(_SET_KEY_LEN, 0),
                     data_type=number.get(_SET_DATA_TYPE, 0),
-                    counts=b"counter\0" in fields.get(_SET_EXPR, b"") + fields.get(_SET_EXPRESSIONS, b""),
+                    counts=b"counter\0" in (statements := fields.get(_SET_EXPR, b"") + fields.get(_SET_EXPRESSIONS, b"")),
+                    caps=b"limit\0" in statements,
                 ),
             )
 
@@ -310,6 +312,7 @@ def _member_type(members: MemberSet) -> SetType:
         key_type=key_type,
         key_len=ruleset.key_length(members),
         counts=True,
+        caps=members.use.caps,
     )
 
 

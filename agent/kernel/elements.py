@@ -2,8 +2,8 @@
 
 Rules of this room:
 
-1. Every member carries its lease as a timeout, its case as a comment and a counter (the set gives it one). A member
-   without a lease is never written: the kernel would keep it for ever.
+1. Every member carries its lease as a timeout, its case as a comment and a counter (the set gives it one); a member of a cap
+   brings its own counter and token bucket. One without a lease is never written: the kernel would keep it for ever.
 2. To add is add + delete + add: a plain add leaves an existing member's old lease as it is (before Linux 6.12) and its
    old comment always. To delete is add + delete: so a member that has just expired can not sink the batch.
 3. A comment is what `nft` shows as one: at most 128 bytes, no quote.
@@ -27,6 +27,7 @@ from agent.kernel.netlink import (
     attributes,
     text_attribute,
 )
+from agent.nfttext import BURST_BYTES, BYTES_PER_KBIT, MOST_KBIT
 from agent.rules import TABLE, Element, Found, Key
 
 #: What a member without any timeout shows; ours always have one.
@@ -37,10 +38,12 @@ _ENDLESS_MS = 2**48
 
 _LIST_TABLE, _LIST_SET, _LIST_ELEMENTS = 1, 2, 3
 _LIST_ELEM = 1
-_KEY, _TIMEOUT, _EXPIRATION, _USERDATA, _EXPR = 1, 4, 5, 6, 7
+_KEY, _TIMEOUT, _EXPIRATION, _USERDATA, _EXPR, _EXPRESSIONS = 1, 4, 5, 6, 7, 11
 _VALUE = 1
-_EXPR_DATA = 2
+_EXPR_NAME, _EXPR_DATA = 1, 2
 _COUNTER_PACKETS = 2
+_LIMIT_RATE, _LIMIT_UNIT, _LIMIT_BURST, _LIMIT_TYPE, _LIMIT_FLAGS = 1, 2, 3, 4, 5
+_LIMIT_BYTES, _LIMIT_ABOVE = 1, 1
 _COMMENT = 0
 _COMMENT_BYTES = 128
 
@@ -63,12 +66,15 @@ def check_members(elements: Iterable[Element]) -> None:
     """Refuse members that must never reach the kernel.
 
     Raises:
-        KernelError: EINVAL for a member without a lease, or a case id that can not be a comment.
+        KernelError: EINVAL for a member without a lease, a case id that can not be a comment, or a rate out of bounds.
     """
     for element in elements:
         if not 0 < element.timeout_ms < _ENDLESS_MS:
             what = f"a member of {element.set} for case {element.case!r} has a lease of {element.timeout_ms} ms"
             raise KernelError(errno=errno.EINVAL, what=what)
+        if not 0 <= element.kbit <= MOST_KBIT:
+            what = f"a member of {element.set} for case {element.case!r} has a rate of {element.kbit} kbit/s"
+            raise KernelError(errno=errno.EINVAL, what=what, mend=f"A cap is 1 to {MOST_KBIT} kbit/s")
         case = element.case.encode()
         if not 0 < len(case) <= _COMMENT_BYTES or b'"' in case or not element.case.isprintable():
             raise KernelError(
@@ -81,7 +87,7 @@ def check_members(elements: Iterable[Element]) -> None:
 def add_messages(elements: Iterable[Element]) -> Iterator[Message]:
     """Add members, or renew them where they exist: three messages for each run of members of one set."""
     for set_name, group in by_set(elements).items():
-        packed = [_element(key, e.timeout_ms, e.case) for key, e in group.items()]
+        packed = [_element(key, e.timeout_ms, e.case, e.kbit) for key, e in group.items()]
         keys = [_key(key) for key in group]
         for start, stop in _spans(packed):
             added = Message(NEWSETELEM, _list(set_name, packed[start:stop]), set_name, NLM_F_CREATE)
@@ -150,7 +156,7 @@ def by_set(members: Iterable[_T]) -> dict[str, dict[bytes, _T]]:
 def _read_element(data: bytes, at: int, end: int) -> tuple[bytes, Found]:
     """One member. Written out flat, without `attributes`: an audit reads hundreds of thousands of them."""
     header = _HH.unpack_from
-    key, case, expires_ms, packets = b"", "", FOREVER_MS, 0
+    key, case, expires_ms, packets, kbit = b"", "", FOREVER_MS, 0, 0
     while at + 4 <= end:
         size, type_ = header(data, at)
         if size < 4:
@@ -164,8 +170,10 @@ def _read_element(data: bytes, at: int, end: int) -> tuple[bytes, Found]:
             packets = _packets(data[at + 4 : at + size])
         elif type_ == _USERDATA:
             case = read_comment(data[at + 4 : at + size])
+        elif type_ == _EXPRESSIONS:
+            packets, kbit = _counted_and_capped(data[at + 4 : at + size])
         at += (size + 3) & ~3
-    return key, Found(case=case, expires_ms=expires_ms, packets=packets)
+    return key, Found(case=case, expires_ms=expires_ms, packets=packets, kbit=kbit)
 
 
 def _packets(expression: bytes) -> int:
@@ -176,6 +184,39 @@ def _packets(expression: bytes) -> int:
         if type_ == _EXPR_DATA:
             return next((int(_U64.unpack_from(value)[0]) for kind, value in attributes(data) if kind == _COUNTER_PACKETS), 0)
     return 0
+
+
+def _counted_and_capped(expressions: bytes) -> tuple[int, int]:
+    """Packets and kbit/s of a member that brought its own counter and token bucket."""
+    packets = kbit = 0
+    for _, expression in attributes(expressions):
+        parts = dict(attributes(expression))
+        if parts.get(_EXPR_NAME) == b"counter\0":
+            packets = _packets(expression)
+        elif parts.get(_EXPR_NAME) == b"limit\0":
+            values = dict(attributes(parts.get(_EXPR_DATA, b"")))
+            rate, unit = (int(_U64.unpack(values.get(each, bytes(8)))[0]) for each in (_LIMIT_RATE, _LIMIT_UNIT))
+            kbit = rate // (BYTES_PER_KBIT * (unit or 1))
+    return packets, kbit
+
+
+@lru_cache(maxsize=64)
+def _capped(kbit: int) -> bytes:
+    """Counter and token bucket of a member, in this order: the other way round, nothing is counted below the rate."""
+    limit = b"".join(
+        (
+            attribute(_LIMIT_RATE, _U64.pack(kbit * BYTES_PER_KBIT)),
+            attribute(_LIMIT_UNIT, _U64.pack(1)),
+            attribute(_LIMIT_BURST, BURST_BYTES.to_bytes(4, "big")),
+            attribute(_LIMIT_TYPE, _LIMIT_BYTES.to_bytes(4, "big")),
+            attribute(_LIMIT_FLAGS, _LIMIT_ABOVE.to_bytes(4, "big")),
+        )
+    )
+    both = (
+        attribute(_LIST_ELEM | NESTED, text_attribute(_EXPR_NAME, name) + attribute(_EXPR_DATA | NESTED, data))
+        for name, data in (("counter", b""), ("limit", limit))
+    )
+    return attribute(_EXPRESSIONS | NESTED, b"".join(both))
 
 
 def _spans(packed: list[bytes]) -> Iterator[tuple[int, int]]:
@@ -225,10 +266,11 @@ def _element_layout(size: int, comment: int) -> tuple[struct.Struct, tuple[int, 
     return struct.Struct(f"=6H{padded}s2H8s2H2B{((user + 3) & ~3) - 2}s"), before, behind
 
 
-def _element(key: bytes, timeout_ms: int, case: str) -> bytes:
+def _element(key: bytes, timeout_ms: int, case: str, kbit: int) -> bytes:
     comment = case.encode()
     layout, before, behind = _element_layout(len(key), len(comment))
-    return layout.pack(*before, key, 12, _TIMEOUT, timeout_ms.to_bytes(8, "big"), *behind, comment)
+    packed = layout.pack(*before, key, 12, _TIMEOUT, timeout_ms.to_bytes(8, "big"), *behind, comment)
+    return attribute(_LIST_ELEM | NESTED, packed[4:] + _capped(kbit)) if kbit else packed
 
 
 def _brief(key: bytes) -> bytes:

@@ -15,8 +15,10 @@ from itertools import combinations
 
 from agent.errors import KernelError
 from agent.model import L4
+from agent.nfttext import MOST_KBIT
 from agent.rules import (
     TABLE,
+    CapMembers,
     Chain,
     Change,
     DispatchFamily,
@@ -26,6 +28,7 @@ from agent.rules import (
     LookupService,
     MemberSet,
     Observed,
+    PassMembers,
     RefuseMembers,
     ServiceMap,
     Structure,
@@ -35,11 +38,12 @@ from agent.ruleset import REFUSE, key_length
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Member:
-    """One element: whose case, until when (milliseconds of the clock), and how many packets it refused."""
+    """One element: whose case, until when (milliseconds of the clock), how many packets it refused, and its rate."""
 
     case: str
     ends_ms: int
     packets: int = 0
+    kbit: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,7 +87,11 @@ class MemoryKernel:
         for key in change.delete:
             self._members(key.set).pop(key.key, None)
         for element in change.add:
-            self._members(element.set)[element.key] = _Member(case=element.case, ends_ms=now_ms + element.timeout_ms)
+            ends_ms = now_ms + element.timeout_ms
+            self._members(element.set)[element.key] = _Member(case=element.case, ends_ms=ends_ms, kbit=element.kbit)
+
+    def close(self) -> None:
+        """See `agent.kernel.Kernel`."""
 
     def sets(self) -> tuple[str, ...]:
         """See `agent.kernel.Kernel`."""
@@ -127,7 +135,9 @@ class MemoryKernel:
 
     def _found(self, member: _Member | None) -> Found | None:
         left_ms = member.ends_ms - self._now_ms() if member else 0
-        return Found(case=member.case, expires_ms=left_ms, packets=member.packets) if member and left_ms > 0 else None
+        if member is None or left_ms <= 0:
+            return None
+        return Found(case=member.case, expires_ms=left_ms, packets=member.packets, kbit=member.kbit)
 
     def _checked(self, change: Change) -> _Table | None:
         """The table that `change` leaves behind, before its members are deleted and added; nothing is touched yet."""
@@ -137,18 +147,22 @@ class MemoryKernel:
             raise KernelError(errno=EINVAL, what="removing our table comes alone in its change")
         table = self._table
         if change.structure is not None:
-            _check_structure(change.structure)
+            check_structure(change.structure)
             before = {members.name: members for members in table.structure.sets} if table else {}
             kept = table.members if table else {}
             members = {s.name: kept[s.name] if before.get(s.name) == s else {} for s in change.structure.sets}
             table = _Table(structure=change.structure, members=members)
         sets = {members.name: members for members in table.structure.sets} if table else {}
         for key in change.delete:
-            _check_key(sets.get(key.set), key)
+            check_key(sets.get(key.set), key)
         for element in change.add:
-            _check_key(sets.get(element.set), element)
+            check_key(sets.get(element.set), element)
             if element.timeout_ms <= 0:
                 raise KernelError(errno=EINVAL, what=f"element {element.key.hex()} of {element.set} has a lease without end")
+            if not 0 <= element.kbit <= MOST_KBIT:
+                raise KernelError(errno=EINVAL, what=f"element {element.key.hex()} of {element.set} has {element.kbit} kbit/s")
+            if element.kbit and not sets[element.set].use.caps:
+                raise KernelError(errno=EINVAL, what=f"elements of set {element.set} have no rate")
         return table
 
 
@@ -156,7 +170,8 @@ def _missing(what: str) -> KernelError:
     return KernelError(errno=ENOENT, what=f"there is no {what}", mend="observe, plan and apply again")
 
 
-def _check_key(members: MemberSet | None, item: Key | Element) -> None:
+def check_key(members: MemberSet | None, item: Key | Element) -> None:
+    """Refuse a member of a set that is not there (None), or whose key does not fit it."""
     if members is None:
         raise _missing(f"set {item.set}")
     length = key_length(members)
@@ -164,7 +179,7 @@ def _check_key(members: MemberSet | None, item: Key | Element) -> None:
         raise KernelError(errno=EINVAL, what=f"a key of set {item.set} has {length} bytes, not {len(item.key)}")
 
 
-def _check_structure(structure: Structure) -> None:
+def check_structure(structure: Structure) -> None:
     """Refuse what the kernel refuses: names given twice, references to nothing, rings of chains, map entries that overlap."""
     chains = {chain.name: chain for chain in structure.chains}
     maps = {services.name: services for services in structure.maps}
@@ -178,7 +193,7 @@ def _check_structure(structure: Structure) -> None:
         for rule in chain.rules:
             if isinstance(rule, LookupService) and rule.map not in maps:
                 raise _missing(f"map {rule.map}, which chain {chain.name} refers to")
-            if isinstance(rule, RefuseMembers) and rule.set not in sets:
+            if isinstance(rule, RefuseMembers | CapMembers | PassMembers) and rule.set not in sets:
                 raise _missing(f"set {rule.set}, which chain {chain.name} refers to")
     done: set[str] = set()
     for chain in structure.chains:

@@ -76,12 +76,17 @@ MENDS = {
 
 
 class Message(NamedTuple):
-    """One nf_tables message without its header: NFT_MSG_*, attributes, what it is about (for an error text), NLM_F_* flags."""
+    """One message without its header: NFT_MSG_*, attributes, what it is about (for an error text), NLM_F_* flags.
+
+    Of nf_tables and for our own family, unless said otherwise.
+    """
 
     type: int
     body: bytes
     about: str = ""
     flags: int = 0
+    subsystem: int = NFNL_SUBSYS_NFTABLES
+    family: int = NFPROTO_INET
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -348,8 +353,8 @@ def failure(code: int, what: str) -> KernelError:
 
 
 def _pack(message: Message, flags: int, sequence: int) -> bytes:
-    type_ = NFNL_SUBSYS_NFTABLES << 8 | message.type
-    return _HEADER.pack(20 + len(message.body), type_, flags, sequence, 0, NFPROTO_INET, 0, 0) + message.body
+    type_ = message.subsystem << 8 | message.type
+    return _HEADER.pack(20 + len(message.body), type_, flags, sequence, 0, message.family, 0, 0) + message.body
 
 
 def _hint(body: bytes) -> str:

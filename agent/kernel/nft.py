@@ -23,7 +23,7 @@ from agent.errors import KernelError
 from agent.kernel import compare, elements
 from agent.kernel.libnftables import LIBRARY, Libnftables
 from agent.kernel.netlink import DELTABLE, GETGEN, NEWTABLE, Message, Netlink, Refusal, attributes, failure, text_attribute
-from agent.nfttext import render
+from agent.nfttext import limit_text, render
 from agent.rules import TABLE, Change, Element, Found, Key, MemberSet, Observed, Structure
 from agent.ruleset import read_key
 
@@ -207,8 +207,8 @@ class NftKernel:
             return
         about = messages[refusal.index].about if refusal.index is not None else f"a batch of {len(messages)} messages"
         hint = f" ({refusal.hint})" if refusal.hint else ""
-        if refusal.errno == errno.EINVAL:
-            raise KernelError(errno=refusal.errno, what=f"a key or a lease does not fit {about}{hint}")
+        if refusal.errno in (errno.EINVAL, errno.E2BIG):  # the latter: a rate where there is no cap
+            raise KernelError(errno=errno.EINVAL, what=f"a key, a lease or a rate does not fit {about}{hint}")
         raise failure(refusal.errno, f"nf_tables refused a change of {about}{hint}")
 
     def _load(self, change: Change, structure: Structure, *, commit: bool) -> None:
@@ -274,7 +274,8 @@ def _again(attempt: Callable[[], None], codes: set[int]) -> None:
 
 def _element_text(sets: Mapping[str, MemberSet], element: Element) -> str:
     key = _key_text(sets, Key(set=element.set, key=element.key))
-    return f'{key} timeout {_duration(element.timeout_ms)} comment "{element.case}"'
+    rate = f"counter {limit_text(element.kbit)} " if element.kbit else ""
+    return f'{key} {rate}timeout {_duration(element.timeout_ms)} comment "{element.case}"'
 
 
 def _duration(ms: int) -> str:

@@ -4,8 +4,9 @@ The contract that every ledger keeps (`sqlite.py` is the embedded one):
 
 1. An event id is appended once. The first body wins; a second append of the same id is a value (`False`), not an error.
 2. `append` returns after the commit is on the disk. If it raises, nothing of the batch counts as said.
-3. Every row carries SHA-256(hash of the row before || canonical bytes of its event); the first row follows 32 zero bytes.
-   Rows are numbered 1, 2, 3 without a gap. Nobody changes or removes a row.
+3. Every row carries SHA-256(hash of the row before || its heading with a commitment to its body); the first row follows 32 zero
+   bytes. Rows are numbered 1, 2, 3 without a gap. Nobody changes or removes a row; a body may be erased, which a row of its own
+   says, and every hash still verifies.
 4. Everything else is a projection: it can be thrown away and made again from the events, except the schedule and the
    measures in force, which the enforcer writes and whose loss leads to a restore, never to a cut.
 5. A projection is folded in the transaction that appends, so it is never behind the events.
@@ -22,11 +23,15 @@ GENESIS = bytes(32)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """One event as it stands in the ledger: its number (from 1) and the hash that chains it to the row before."""
+    """One event as it stands in the ledger: its number (from 1) and the hash that chains it to the row before.
+
+    `erased`: its body is gone; what the event has is empty.
+    """
 
     seq: int
     event: Event
     hash: bytes
+    erased: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,11 +1,15 @@
 """Floor 2. An event as its row in the ledger has it, and the hash that chains it to the row before.
 
 1. There is one text for an event. What reads back from a row and is written again gives the same columns, or the row was edited.
-2. The body is JSON text with sorted keys; what is hashed is the canonical form of the event as it reads back.
+2. The body is JSON text with sorted keys. The hash of a row covers its heading (everything but the body) and a commitment to
+   the body, SHA-256(salt || body): so a body can be erased, and the row before it and behind it still prove each other.
+3. An erased row keeps its heading, its commitment and its hashes; body and salt are gone.
+4. A row that schema 1 wrote keeps the hash it had then, which is hashed too: a head noted in those days still proves something.
 """
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from agent.errors import EventError, LedgerCorrupt
@@ -21,9 +25,30 @@ def json_text(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
-def link_of(last: bytes, raw: bytes) -> bytes:
-    """The hash of a row, from the hash of the row before and the canonical bytes of its event."""
-    return hashlib.sha256(last + raw).digest()
+def commitment_of(salt: bytes, body: str) -> bytes:
+    """What stands for a body in the hash of its row. The salt keeps a short body from being guessed once it is erased."""
+    return hashlib.sha256(salt + body.encode()).digest()
+
+
+def link_of(last: bytes, heading: Columns, commitment: bytes, former: bytes | None = None) -> bytes:
+    """The hash of a row.
+
+    Args:
+        last: the hash of the row before.
+        heading: the columns of the event; of the body only the commitment is hashed.
+        commitment: see `commitment_of`.
+        former: the hash that schema 1 gave the row, None for one that was never in such a file.
+    """
+    names = ("id", "type", "subject", "occurred_at", "received_at", "source")
+    hashed = dict(zip(names, heading, strict=False)) | {"commitment": commitment.hex()}
+    if former is not None:
+        hashed["former"] = former.hex()
+    return hashlib.sha256(last + json_text(hashed).encode()).digest()
+
+
+def former_link_of(last: bytes, event: Event) -> bytes:
+    """The hash of a row as schema 1 had it: over the event with its body."""
+    return hashlib.sha256(last + canonical(event)).digest()
 
 
 def write_row(event: Event) -> tuple[Columns, Event]:
@@ -41,36 +66,49 @@ def write_row(event: Event) -> tuple[Columns, Event]:
     return columns, _parsed(columns)
 
 
-def read_row(seq: int, columns: tuple[Any, ...]) -> Event:
-    """The event in a row.
+def read_row(seq: int, columns: Sequence[Any]) -> Event:
+    """The event in a row; the body of an erased one is empty.
 
     Raises:
         LedgerCorrupt: there is none.
     """
+    heading, body = columns[:6], columns[6]
     try:
-        return _parsed(columns)
-    except (EventError, ValueError, RecursionError) as error:
+        return _parsed((*heading, "{}" if body is None else body))
+    except (EventError, ValueError, TypeError, RecursionError) as error:
         raise LedgerCorrupt(seq=seq, what=f"not an event: {error}") from error
 
 
-def verify_row(seq: int, columns: tuple[Any, ...], link: bytes, last: bytes) -> bytes:
-    """The hash of a row that is as we wrote it and follows the row with the hash `last`.
+def verify_row(seq: int, columns: Sequence[Any], link: bytes, last: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+    """Both hashes of a row that is as we wrote it and follows the row with the hashes `last`.
+
+    Args:
+        seq: its number.
+        columns: all of them between the number and the hash.
+        link: its hash.
+        last: hash and former hash of the row before; of rows that were never in a file of schema 1 the former one is that of
+            the last row that was.
 
     Raises:
         LedgerCorrupt: it was edited, or one before it is gone.
     """
-    # The text of a row must be the one form we write: a byte changed without a change of meaning is a change too.
+    heading, body, salt, commitment, former = columns[:6], columns[6], columns[7], columns[8], columns[9]
     event = read_row(seq, columns)
+    # The text of a row must be the one form we write: a byte changed without a change of meaning is a change too.
     try:
         written, _ = write_row(event)
     except EventError as error:
         raise LedgerCorrupt(seq=seq, what=f"edited: {error}") from error
-    if written != columns:
+    if written[:6] != tuple(heading) or (body is not None and written[6] != body):
         raise LedgerCorrupt(seq=seq, what="edited; its text is not as it was written")
-    expected = link_of(last, canonical(event))
+    if body is not None:
+        commitment = commitment_of(salt, body)
+        if former is not None and former_link_of(last[1], event) != former:
+            raise LedgerCorrupt(seq=seq, what="the hash of its former schema does not match; this row was edited")
+    expected = link_of(last[0], written, commitment, former)
     if link != expected:
         raise LedgerCorrupt(seq=seq, what="the hash does not match; this row was edited, or one before it is gone")
-    return expected
+    return expected, last[1] if former is None else former
 
 
 def read_measure(row: tuple[str, str, str, str, float]) -> InForce:

@@ -3,9 +3,11 @@
 1. The file is recognised by its application id and schema version; a file of somebody else, or of a newer version, is
    refused and left alone.
 2. WAL so that readers never wait for the writer; synchronous FULL so that a commit is on the disk when it returns.
-3. Triggers refuse every change to a row of `events`. They are against accidents; the hash chain is against the rest.
+3. Triggers refuse every change to a row of `events` but that its body is erased. They are against accidents; the hash chain is
+   against the rest.
 4. One owner: an exclusive lock on a file beside the ledger. Not on the ledger itself, because closing any second
    descriptor of it would drop SQLite's own locks. The lock file stays; only the lock on it says something.
+5. The owner brings a file of an older schema up to date, in one transaction (`migrations`); a reader waits until it did.
 """
 
 import contextlib
@@ -15,9 +17,11 @@ import sqlite3
 from pathlib import Path
 
 from agent.errors import LedgerCorrupt, LedgerUnwritable
+from agent.ledger.migrations import migrate
 
 _APPLICATION = 0x65434C55
-_VERSION = 1
+#: The schema this version writes. `migrations` leads to it from every one before.
+VERSION = 2
 _BUSY_SECONDS = 2.0
 _CACHE_KB = 16_000  # the indexes of 100 000 companies
 #: What SQLite raises. The second, because Python fails to decode a message that quotes a damaged file.
@@ -26,7 +30,8 @@ SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
 _WAL_LIMIT = 64 * 2**20  # a log that once grew large gives its room back
 _WAL_PAGES = 8_000  # SQLite moves the log into the file within a commit; long before, `tidy` does it where nobody waits
 
-_SCHEMA = """
+#: The table of facts. A row is never changed, but for its body, which may be erased (and `rows` says what stays).
+EVENTS = """
 CREATE TABLE events (
     seq         INTEGER PRIMARY KEY,
     id          TEXT NOT NULL UNIQUE,
@@ -35,20 +40,32 @@ CREATE TABLE events (
     occurred_at TEXT NOT NULL,
     received_at TEXT NOT NULL,
     source      TEXT NOT NULL,
-    body        TEXT NOT NULL,
-    hash        BLOB NOT NULL
+    body        TEXT,
+    salt        BLOB,
+    commitment  BLOB,
+    former      BLOB,
+    hash        BLOB NOT NULL,
+    CHECK ((body IS NULL) = (salt IS NULL) AND (body IS NULL) = (commitment IS NOT NULL))
 ) STRICT;
 CREATE INDEX events_subject ON events (subject);
 CREATE INDEX events_orders ON events (occurred_at) WHERE type = 'order.suspend';
 CREATE INDEX events_proposals ON events (occurred_at) WHERE type = 'case.proposed';
+CREATE INDEX events_erased ON events (seq) WHERE body IS NULL;
 CREATE TRIGGER events_never_change BEFORE UPDATE ON events
+    WHEN NOT (old.body IS NOT NULL AND new.body IS NULL AND length(new.commitment) = 32
+        AND new.seq = old.seq AND new.id = old.id AND new.type = old.type AND new.subject = old.subject
+        AND new.occurred_at = old.occurred_at AND new.received_at = old.received_at AND new.source = old.source
+        AND new.former IS old.former AND new.hash = old.hash)
     BEGIN SELECT raise(ABORT, 'events are never changed'); END;
 CREATE TRIGGER events_never_go BEFORE DELETE ON events
     BEGIN SELECT raise(ABORT, 'events are never deleted'); END;
 CREATE TRIGGER events_in_order BEFORE INSERT ON events
     WHEN new.seq IS NOT (SELECT coalesce(max(seq), 0) + 1 FROM events)
     BEGIN SELECT raise(ABORT, 'events are appended at the end only'); END;
+"""
 
+#: What follows from the facts.
+_PROJECTIONS = """
 -- The record stands last: it is the long column, and the others must not lie behind it on overflow pages.
 CREATE TABLE companies (
     company TEXT PRIMARY KEY,
@@ -171,9 +188,11 @@ def _prepare(db: sqlite3.Connection, path: Path, *, read_only: bool) -> None:
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if not new and application != _APPLICATION:
         raise LedgerCorrupt(seq=0, what=f"{path} is not a ledger of ecluse")
-    if version > _VERSION:
-        raise LedgerUnwritable(f"{path}: schema {version}, this version knows {_VERSION}. Install the newer ecluse again.")
+    if version > VERSION:
+        raise LedgerUnwritable(f"{path}: schema {version}, this version knows {VERSION}. Install the newer ecluse again.")
     if read_only:
+        if version < VERSION:
+            raise LedgerUnwritable(f"{path}: schema {version}; its owner has not brought it to {VERSION} yet. Start the enforcer.")
         return
     if db.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
         raise LedgerUnwritable(f"{path}: this file system can not hold a write-ahead log. Use a local disk.")
@@ -182,15 +201,17 @@ def _prepare(db: sqlite3.Connection, path: Path, *, read_only: bool) -> None:
     db.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
     if new:
         _create(db)
+    elif version < VERSION:
+        migrate(db, version, VERSION, events=statements(EVENTS))
 
 
 def _create(db: sqlite3.Connection) -> None:
     db.execute("BEGIN IMMEDIATE")
     try:
-        for statement in _statements(_SCHEMA):
+        for statement in statements(EVENTS + _PROJECTIONS):
             db.execute(statement)
         db.execute(f"PRAGMA application_id = {_APPLICATION}")
-        db.execute(f"PRAGMA user_version = {_VERSION}")
+        db.execute(f"PRAGMA user_version = {VERSION}")
         db.execute("COMMIT")
     except BaseException:
         if db.in_transaction:
@@ -198,7 +219,8 @@ def _create(db: sqlite3.Connection) -> None:
         raise
 
 
-def _statements(script: str) -> list[str]:
+def statements(script: str) -> list[str]:
+    """The statements of a script, one by one."""
     # `executescript` would commit first; the schema must appear whole or not at all.
     found: list[str] = []
     pending = ""

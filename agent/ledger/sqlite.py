@@ -23,9 +23,11 @@ from typing import Any, Self
 
 from agent.case import EMPTY_RECORD, Record, fold
 from agent.errors import LedgerCorrupt, LedgerUnwritable
-from agent.event import HOST, Event, canonical, instant, parse_instant
-from agent.ledger import GENESIS, Counts, InForce, Row, Settled
-from agent.ledger.rows import json_text, link_of, read_measure, read_row, verify_row, write_row
+from agent.event import HOST, Event, instant, parse_instant
+from agent.ledger import GENESIS, Counts, InForce, Row, Settled, queries
+from agent.ledger.chain import verify
+from agent.ledger.erasing import erase, folded
+from agent.ledger.rows import commitment_of, json_text, link_of, read_measure, read_row, write_row
 from agent.ledger.schema import SQLITE_ERRORS, connect, own
 
 _PAGE = 500
@@ -33,32 +35,7 @@ _PAGE = 500
 #: Commits after which the write-ahead log is worth moving; one writes about ten pages.
 _TIDY_COMMITS = 64
 
-# `*` is the column order of the schema, which belongs to this room.
-_EVENTS = "SELECT * FROM events WHERE seq > :after ORDER BY seq LIMIT :limit"
-_EVENTS_ABOUT = "SELECT * FROM events WHERE subject = :subject AND seq > :after ORDER BY seq LIMIT :limit"
-_ORDERS = "SELECT occurred_at FROM events WHERE type = 'order.suspend' AND occurred_at >= ? ORDER BY occurred_at"
-_RIPE = """
-    SELECT json_extract(body, '$.case'), id, occurred_at FROM events WHERE type = 'case.proposed' AND occurred_at >= :since
-    UNION ALL
-    SELECT json_extract(body, '$.case'), id, occurred_at FROM events WHERE type = 'order.suspend' AND occurred_at >= :since
-    ORDER BY occurred_at DESC LIMIT :limit
-"""
-_MEASURES = "SELECT * FROM measures WHERE (company, case_id) > (:company, :case) ORDER BY company, case_id LIMIT :limit"
-_STANDING = """
-    SELECT measures.* FROM measures CROSS JOIN companies USING (company)
-    WHERE company > :after AND dirty = 0 AND basis = :basis AND (next_at IS NULL OR next_at > :now)
-    ORDER BY company, case_id LIMIT :limit
-"""
-_COMPANIES_IN_FORCE = "SELECT DISTINCT company FROM measures WHERE company > ? ORDER BY company LIMIT ?"
-_MEASURES_OF = "SELECT * FROM measures WHERE company = ? ORDER BY case_id"
-
-# Each of these reads a range of one index; `!=` would read all of it, so a changed basis is asked for from both sides.
-_DUE = (
-    "SELECT company FROM companies WHERE held = :held AND dirty = 1 LIMIT :limit",
-    "SELECT company FROM companies WHERE held = :held AND next_at <= :now ORDER BY next_at LIMIT :limit",
-    "SELECT company FROM companies WHERE held = :held AND basis < :basis LIMIT :limit",
-    "SELECT company FROM companies WHERE held = :held AND basis > :basis LIMIT :limit",
-)
+_SALT = 16
 
 
 class Ledger:
@@ -121,17 +98,15 @@ class Ledger:
             EventError: an event can not be written as JSON text. Nothing of the batch was kept.
             LedgerUnwritable: the commit failed. Nothing of the batch was kept; try again later.
         """
-        rows = [write_row(event) for event in events]
-        facts = [(columns, stored, canonical(stored)) for columns, stored in rows]
+        facts = [write_row(event) for event in events]
         new: list[bool] = []
         with self._transaction():
             seq, last = self._head()
             changed: dict[str, tuple[Record, int]] = {}
-            for columns, event, raw in facts:
-                link = link_of(last, raw)
-                done = self._db.execute(
-                    "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING", (seq + 1, *columns, link)
-                )
+            for columns, event in facts:
+                salt = os.urandom(_SALT)
+                link = link_of(last, columns, commitment_of(salt, columns[6]))
+                done = self._db.execute(queries.INSERT, (seq + 1, *columns, salt, link))
                 new.append(done.rowcount == 1)
                 if not new[-1]:
                     continue
@@ -155,15 +130,22 @@ class Ledger:
         Raises:
             LedgerCorrupt: a row can not be read as an event.
         """
-        query = _EVENTS if subject is None else _EVENTS_ABOUT
+        query = queries.EVENTS if subject is None else queries.EVENTS_ABOUT
         while rows := self._all(query, {"subject": subject, "after": after, "limit": _PAGE}):
             for seq, *columns, link in rows:
-                yield Row(seq=seq, event=read_row(seq, tuple(columns)), hash=link)
+                yield Row(seq=seq, event=read_row(seq, columns), hash=link, erased=columns[6] is None)
             after = rows[-1][0]
 
     def has(self, event_id: str) -> bool:
         """Whether an event of this id is there."""
         return bool(self._all("SELECT 1 FROM events WHERE id = ?", (event_id,)))
+
+    def subjects(self) -> Iterator[str]:
+        """Everybody something was said about, the host too, in order."""
+        after = ""
+        while found := self._all("SELECT DISTINCT subject FROM events WHERE subject > ? ORDER BY subject LIMIT ?", (after, _PAGE)):
+            yield from (subject for (subject,) in found)
+            after = found[-1][0]
 
     def ordered_since(self, since: datetime) -> tuple[datetime, ...]:
         """When suspensions were ordered, from `since` on, earliest first: for the limit of new ones per day.
@@ -171,7 +153,7 @@ class Ledger:
         Raises:
             LedgerCorrupt: the file can not be read.
         """
-        return tuple(parse_instant(at) for (at,) in self._all(_ORDERS, (instant(since),)))
+        return tuple(parse_instant(at) for (at,) in self._all(queries.ORDERS, (instant(since),)))
 
     def ripe_since(self, since: datetime, limit: int) -> dict[str, datetime]:
         """When cases were first proposed or, without having been proposed, ordered, from `since` on: the last `limit` of them.
@@ -180,7 +162,7 @@ class Ledger:
             LedgerCorrupt: the file can not be read.
         """
         found: dict[str, datetime] = {}
-        for case, event_id, at in self._all(_RIPE, {"since": instant(since), "limit": limit}):
+        for case, event_id, at in self._all(queries.RIPE, {"since": instant(since), "limit": limit}):
             first = event_id in (f"proposed:{case}/1", f"order:{case}/1")
             if first and (event_id.startswith("proposed:") or not self.has(f"proposed:{case}/1")):
                 found[case] = parse_instant(at)
@@ -193,6 +175,7 @@ class Ledger:
             progress: told (rows done, rows in all) now and then.
             anchor: a head seen earlier and kept elsewhere. Without it, rows cut off at the end show only while a
                 projection still knows of them; with it, a history written anew from any row up to there shows too.
+                A head that schema 1 gave is as good.
 
         Returns:
             How many rows verify.
@@ -200,22 +183,7 @@ class Ledger:
         Raises:
             LedgerCorrupt: with the first bad row; row 0 is the file as a whole.
         """
-        total = self.head()[0]
-        done, last = 0, GENESIS
-        while rows := self._page_to_verify(done):
-            for seq, *columns, link in rows:
-                if seq != done + 1:
-                    raise LedgerCorrupt(seq=done + 1, what=f"missing; the next row is {seq}")
-                last = verify_row(seq, tuple(columns), link, last)
-                done = seq
-                if anchor is not None and anchor == (seq, last):
-                    anchor = None
-                elif anchor is not None and anchor[0] == seq:
-                    raise LedgerCorrupt(seq=seq, what="not the row seen there earlier; the history was written anew")
-            if progress is not None:
-                progress(done, max(total, done))
-        if anchor is not None and anchor[0] > 0:
-            raise LedgerCorrupt(seq=done + 1, what=f"missing; the ledger reached row {anchor[0]} before")
+        done = verify(self._page_to_verify, self.head()[0], progress, anchor)
         self._verify_file(done)
         return done
 
@@ -243,13 +211,9 @@ class Ledger:
         subjects = 0
         with self._transaction():
             self._db.execute("UPDATE companies SET seq = 0")
-            rows = self._db.execute("SELECT * FROM events ORDER BY subject, seq")
+            rows = self._db.execute("SELECT * FROM events WHERE body IS NOT NULL ORDER BY subject, seq")
             for subject, about in groupby(rows, key=lambda row: str(row[3])):
-                record, at = EMPTY_RECORD, 0
-                for seq, *columns, _ in about:
-                    before = record
-                    record = fold(before, read_row(seq, tuple(columns)))
-                    at = at if record is before else seq
+                record, at = folded(about)
                 if at:
                     self._keep(subject, record, at)
                     subjects += 1
@@ -299,7 +263,7 @@ class Ledger:
         """
         found: dict[str, None] = {}
         for held in (1, 0):
-            for query in _DUE:
+            for query in queries.DUE:
                 if len(found) >= limit:
                     break
                 arguments = {"held": held, "now": now, "basis": basis, "limit": limit}
@@ -313,7 +277,7 @@ class Ledger:
             LedgerCorrupt: the file can not be read.
         """
         at = {"company": "", "case": "", "limit": _PAGE}
-        while rows := self._all(_MEASURES, at):
+        while rows := self._all(queries.MEASURES, at):
             yield from map(read_measure, rows)
             at |= {"company": rows[-1][0], "case": rows[-1][1]}
 
@@ -333,7 +297,7 @@ class Ledger:
             LedgerCorrupt: the file can not be read.
         """
         at = {"after": company, "now": now, "basis": basis, "limit": limit}
-        page = [read_measure(row) for row in self._all(_STANDING, at)]
+        page = [read_measure(row) for row in self._all(queries.STANDING, at)]
         if len(page) < limit:
             return page
         last = page[-1].company  # perhaps not all of it came
@@ -341,11 +305,11 @@ class Ledger:
 
     def companies_in_force(self, after: str, limit: int) -> list[str]:
         """Companies with a measure in force: at most so many of those whose id comes after this one, in order."""
-        return [company for (company,) in self._all(_COMPANIES_IN_FORCE, (after, limit))]
+        return [company for (company,) in self._all(queries.COMPANIES_IN_FORCE, (after, limit))]
 
     def measures_of(self, company: str) -> tuple[InForce, ...]:
         """The measures in force of one company, ordered by case."""
-        return tuple(map(read_measure, self._all(_MEASURES_OF, (company,))))
+        return tuple(map(read_measure, self._all(queries.MEASURES_OF, (company,))))
 
     def counts(self) -> Counts:
         """Sizes, without counting: some microseconds at any size."""
@@ -375,6 +339,37 @@ class Ledger:
         except LedgerUnwritable:
             return False
         return True
+
+    def erase(self, rows: Sequence[int], said: Event) -> None:
+        """Erase the bodies of rows for good, and fold their subjects' records from what stays.
+
+        First the fact that says so is committed: who dies between the two leaves bodies that the next erasing takes.
+
+        Args:
+            rows: their numbers; one that is erased already stays so. All of them must be named in `said`.
+            said: of type `ledger.erased`.
+
+        Raises:
+            LedgerUnwritable: the commit failed. Nothing was erased.
+            LedgerCorrupt: a row can not be read.
+        """
+        self.append([said])
+        with self._mutex:
+            self._db.execute("PRAGMA secure_delete = ON")
+            try:
+                with self._transaction():
+                    erase(self._db, rows, self._keep)
+            finally:
+                self._db.execute("PRAGMA secure_delete = OFF")
+            with suppress(sqlite3.Error):  # the log still has the pages as they were; a reader may hold it a little longer
+                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def erased(self) -> Iterator[int]:
+        """The numbers of the rows whose body was erased, in order."""
+        after = 0
+        while rows := self._all("SELECT seq FROM events WHERE body IS NULL AND seq > ? ORDER BY seq LIMIT ?", (after, _PAGE)):
+            yield from (seq for (seq,) in rows)
+            after = rows[-1][0]
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
@@ -427,10 +422,10 @@ class Ledger:
 
     def _page_to_verify(self, after: int) -> list[Any]:
         with suppress(LedgerCorrupt):
-            return self._all(_EVENTS, {"after": after, "limit": _PAGE})
+            return self._all(queries.EVENTS, {"after": after, "limit": _PAGE})
         # A row of the page can not be read; one by one, so that it can be named.
         try:
-            return self._all(_EVENTS, {"after": after, "limit": 1})
+            return self._all(queries.EVENTS, {"after": after, "limit": 1})
         except LedgerCorrupt as error:
             raise LedgerCorrupt(seq=after + 1, what=f"can not be read: {error.__cause__}") from error
 

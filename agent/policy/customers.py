@@ -160,6 +160,7 @@ class _Sites:
         attachments = table.each("attachments", self._attachment)
         placed = table.sound
         applications = table.named("local_applications", _application)
+        control = _control(table, attachments, placed=placed)
         if placed:
             _check_local(applications, attachments, self._catalogue.reach, table)
         services = [service for subscription, service in self._targets if not subscription.sites or site_id in subscription.sites]
@@ -168,7 +169,12 @@ class _Sites:
         if not table.done():
             return None
         return Site(
-            id=site_id, timezone=timezone, attachments=attachments, local_applications=applications, dependencies=dependencies
+            id=site_id,
+            timezone=timezone,
+            attachments=attachments,
+            local_applications=applications,
+            dependencies=dependencies,
+            control=control,
         )
 
     def _attachment(self, table: Table) -> Attachment:
@@ -224,6 +230,22 @@ def _application(name: str, table: Table) -> LocalApplication | None:
     return LocalApplication(name=name, probe=probe) if table.done() else None
 
 
+def _control(table: Table, attachments: tuple[Attachment, ...], *, placed: bool) -> Probe | None:
+    """What tells an outage of the whole site from one of an application; it must be on the site too."""
+    below = table.below("control")
+    if below is None:
+        return None
+    probe = _probe(below)
+    if not below.done():
+        return None
+    if placed and not any(probe.address in network for attachment in attachments for network in attachment.networks):
+        what = f"{probe.address} is on none of the site's attachments, so it says nothing about the site"
+        below.report(
+            below.line_of("address"), Code.NOT_LOCAL, what, "Give an address of the site, such as its router.", key="address"
+        )
+    return probe
+
+
 def _check_local(
     applications: tuple[LocalApplication, ...], attachments: tuple[Attachment, ...], reach: Reach, table: Table
 ) -> None:
@@ -254,16 +276,20 @@ def _dependency(name: str, table: Table, application: Callable[[str], str], serv
 
 
 def _probe(table: Table) -> Probe:
-    kind = table.need("probe", kinds.one_of("tcp", "udp", "http", "dns", "icmp"))
+    kind = table.need("probe", kinds.one_of("tcp", "tls", "udp", "http", "dns", "icmp"))
     address = table.need("address", kinds.address)
-    usual = {"http": 80, "dns": 53}.get(kind)
+    usual = {"tls": 443, "http": 80, "dns": 53}.get(kind)
     port = table.may("port", kinds.between(1, 65535), usual)
     path = table.may("path", kinds.words, None)
     name = table.may("name", kinds.words, None)
     if table.sound:
         if kind in {"tcp", "udp"} and port is None:
             table.report(table.line, Code.MISSING, f"port is missing for a {kind} probe", "Add `port: ...`.")
-        for key, value, fits in (("port", port, kind != "icmp"), ("path", path, kind == "http"), ("name", name, kind == "dns")):
+        for key, value, fits in (
+            ("port", port, kind != "icmp"),
+            ("path", path, kind == "http"),
+            ("name", name, kind in {"dns", "tls"}),
+        ):
             if value is not None and not fits:
                 table.report(table.line_of(key), Code.BAD_VALUE, f"a {kind} probe has no {key}", "Remove it.", key=key)
-    return Probe(kind=kind, address=address, port=port, path=path, name=name)  # type: ignore[arg-type]  # one of the five, or unsound
+    return Probe(kind=kind, address=address, port=port, path=path, name=name)  # type: ignore[arg-type]  # one of the six, or unsound

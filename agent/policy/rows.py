@@ -166,6 +166,7 @@ def _site(row: Row) -> Site:
             Dependency(name=each["name"], needed_by=each["needed_by"], probe=_probe(each["probe"]))
             for each in row.get("dependencies", ())
         ),
+        control=_probe(row["control"]) if "control" in row else None,
     )
 
 

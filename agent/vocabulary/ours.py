@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from agent.fields import Fields, anything, boolean, count, identifier, list_of, moment, one_of, text
-from agent.vocabulary.types import CASE, EventType, Origin, by_name
+from agent.vocabulary.types import BY, CASE, EventType, Origin, by_name
 
 
 def _agent(name: str, key: str, about: str, required: Fields, optional: Fields | None = None) -> EventType:
@@ -56,6 +56,7 @@ OURS: Mapping[str, EventType] = by_name(
             "mode": one_of("approve", "auto"),
             "expires_at": moment,
         },
+        {"confirm_seconds": count},
     ),
     _agent(
         "measure.applied",
@@ -68,6 +69,12 @@ OURS: Mapping[str, EventType] = by_name(
             "elements": count,
             "times": anything,
         },
+    ),
+    _agent(
+        "measure.confirmed",
+        "order",
+        "Local applications answer after the measure as they did before: it stays for its lease.",
+        {"order": identifier, **CASE, "applications": list_of(identifier)},
     ),
     _agent(
         "measure.restored",
@@ -96,6 +103,12 @@ OURS: Mapping[str, EventType] = by_name(
         "A set of policies was refused; the old one stays in force.",
         {"digest": text, "problems": count},
         {"first": text},
+    ),
+    _agent(
+        "ledger.erased",
+        "",
+        "The bodies of rows were erased, by whom and why; `rows` names them (3-7,9). Their hashes stay.",
+        {**BY, "role": text, "before": moment, "rows": text, "count": count},
     ),
     _agent("agent.started", "", "The enforcing process started.", {"version": text}, {"kernel": text}),
     _agent(

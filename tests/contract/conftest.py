@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from agent.kernel import Kernel
+from agent.kernel.iptables import IptablesKernel
 from agent.kernel.memory import MemoryKernel
 from agent.kernel.nft import NftKernel
 
@@ -19,6 +20,7 @@ class Host:
     kernel: Kernel
     flush: Callable[[], None]
     add_stranger: Callable[[str], None]
+    coarse_s: float = 0.0  # a lease may end so much later than asked for
 
 
 def nft(*arguments: str, text: str | None = None) -> str:
@@ -28,7 +30,20 @@ def nft(*arguments: str, text: str | None = None) -> str:
     return done.stdout
 
 
-@pytest.fixture(params=["memory", pytest.param("nft", marks=pytest.mark.kernel)])
+def iptables(*arguments: str, program: str = "iptables-legacy") -> None:
+    """The legacy program in this thread's namespace."""
+    done = subprocess.run([program, "-w", "5", *arguments], capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def iptables_flush() -> None:
+    """What an administrator's script does before it loads its own rules; it knows nothing of ipsets."""
+    for program in ("iptables-legacy", "ip6tables-legacy"):
+        iptables("-F", program=program)
+        iptables("-X", program=program)
+
+
+@pytest.fixture(params=["memory", *(pytest.param(name, marks=pytest.mark.kernel) for name in ("nft", "iptables"))])
 def host(request: pytest.FixtureRequest) -> Iterator[Host]:
     """Each backend in turn, empty."""
     if request.param == "memory":
@@ -36,6 +51,11 @@ def host(request: pytest.FixtureRequest) -> Iterator[Host]:
         yield Host(kernel=memory, flush=memory.foreign_flush, add_stranger=memory.foreign_name)
         return
     request.getfixturevalue("own_network")
+    if request.param == "iptables":
+        legacy = IptablesKernel()
+        yield Host(kernel=legacy, flush=iptables_flush, add_stranger=lambda name: iptables("-N", f"ECLUSE-{name}"), coarse_s=1.0)
+        legacy.close()
+        return
     real = NftKernel()
     yield Host(
         kernel=real,

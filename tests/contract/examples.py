@@ -3,8 +3,8 @@
 from ipaddress import ip_network
 
 from agent.model import L4, Selector, Service, ServiceClass, Shape
-from agent.rules import Element, Key, Structure
-from agent.ruleset import key_bytes, set_name, structure
+from agent.rules import Element, Key, Structure, Use
+from agent.ruleset import Needs, key_bytes, set_name, structure
 
 SERVICES = {
     "ged": Service(
@@ -34,23 +34,30 @@ SHAPES = tuple(
     for interface in (False, True)
     if length or interface
 )
-FULL = structure(SERVICES, SHAPES)
-#: Without the vpn, and without the interface sets: some sets, maps and chains go, others stay.
+NEEDS = Needs(cap=True, drain=True)
+FULL = structure(SERVICES, SHAPES, NEEDS)
+#: Without the vpn, without the interface sets, without caps: some sets, maps and chains go, others stay.
 SMALL = structure({"ged": SERVICES["ged"]}, [shape for shape in SHAPES if not shape.interface])
 EMPTY = Structure()
 
 
-def key(prefix: str, interface: str | None = None, service: str = "ged") -> Key:
+def key(prefix: str, interface: str | None = None, service: str = "ged", use: Use = Use.REFUSE) -> Key:
     network = ip_network(prefix)
-    name = set_name(service, network.version, network.prefixlen, interface=interface is not None)
+    name = set_name(service, network.version, network.prefixlen, interface=interface is not None, use=use)
     return Key(set=name, key=key_bytes(network, interface))
 
 
 def element(
-    prefix: str, interface: str | None = None, service: str = "ged", case: str = "za:2024-1", timeout_ms: int = 3_600_000
+    prefix: str,
+    interface: str | None = None,
+    service: str = "ged",
+    case: str = "za:2024-1",
+    timeout_ms: int = 3_600_000,
+    use: Use = Use.REFUSE,
+    kbit: int = 0,
 ) -> Element:
-    which = key(prefix, interface, service)
-    return Element(set=which.set, key=which.key, case=case, timeout_ms=timeout_ms)
+    which = key(prefix, interface, service, use)
+    return Element(set=which.set, key=which.key, case=case, timeout_ms=timeout_ms, kbit=kbit)
 
 
 #: One company, dual stack, with and without interface and with a whole link, two services.
@@ -61,8 +68,16 @@ COMPANY = (
     element("2001:db8:20::/64", "za0"),
     element("10.20.11.16/28", service="vpn"),
     element("2001:db8:20:1::5/128", "za0.100", service="vpn"),
+    element("10.20.10.0/24", use=Use.DRAIN, timeout_ms=600_000),
     element("0.0.0.0/0", "wg-za"),
     element("::/0", "wg-za"),
+)
+
+
+#: Under a cap, on the backends that have one.
+CAPPED = (
+    element("10.20.12.0/24", use=Use.CAP_TO, kbit=512),
+    element("2001:db8:20:c::/64", "za0", use=Use.CAP_FROM, kbit=64),
 )
 
 

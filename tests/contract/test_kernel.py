@@ -21,10 +21,11 @@ from agent.rules import (
     ServiceMap,
     Side,
     Structure,
+    Use,
 )
 from agent.ruleset import structure
 from agent.stopfile import Pause
-from tests.contract.examples import COMPANY, EMPTY, FULL, SERVICES, SHAPES, SMALL, element, key, keys
+from tests.contract.examples import CAPPED, COMPANY, EMPTY, FULL, NEEDS, SERVICES, SHAPES, SMALL, element, key, keys
 
 PAUSE = Pause(by="claire", at=datetime(2026, 3, 30, tzinfo=UTC), reason="wrong invoices", restore=True)
 
@@ -58,7 +59,7 @@ def test_the_structure_that_was_applied_is_seen_as_wanted_and_any_other_as_drift
 
 def test_an_equal_structure_that_is_another_object_is_as_wanted_too(kernel):
     kernel.apply(Change(structure=FULL))
-    assert kernel.observe(structure(dict(reversed(SERVICES.items())), reversed(SHAPES))).structure == "as_wanted"
+    assert kernel.observe(structure(dict(reversed(SERVICES.items())), reversed(SHAPES), NEEDS)).structure == "as_wanted"
 
 
 def test_a_stranger_in_our_table_is_named_and_makes_it_drifted(host):
@@ -84,14 +85,16 @@ def test_a_key_in_a_set_that_does_not_exist_is_not_there(kernel):
 
 
 def test_a_member_shows_its_case_and_what_is_left_of_its_lease(kernel):
+    everything = COMPANY if kernel.name == "iptables" else (*COMPANY, *CAPPED)
     kernel.apply(Change(structure=FULL))
-    kernel.apply(Change(add=COMPANY))
-    members = kernel.observe(FULL, keys(COMPANY)).members
-    assert set(members) == set(keys(COMPANY))
-    for found in members.values():
+    kernel.apply(Change(add=everything))
+    members = kernel.observe(FULL, keys(everything)).members
+    assert set(members) == set(keys(everything))
+    for one in everything:
+        found = members[Key(set=one.set, key=one.key)]
         assert found.case == "za:2024-1"
-        assert 3_590_000 < found.expires_ms <= 3_600_000
-        assert found.packets == 0
+        assert one.timeout_ms - 10_000 < found.expires_ms <= one.timeout_ms
+        assert (found.packets, found.kbit) == (0, one.kbit)
 
 
 def test_the_same_prefix_behind_another_interface_is_another_member(kernel):
@@ -108,6 +111,34 @@ def test_adding_a_member_that_exists_renews_its_lease_and_takes_the_new_case(ker
         (found,) = kernel.observe(FULL, keys((renewed,))).members.values()
         assert found.case == "za:2024-2"
         assert timeout_ms - 10_000 < found.expires_ms <= timeout_ms
+
+
+def test_adding_a_member_of_a_cap_again_gives_it_the_new_rate(host):
+    kernel = host.kernel
+    if kernel.name == "iptables":  # what it can not do it refuses, whole
+        kernel.apply(Change(structure=FULL))
+        assert refused(kernel.apply, Change(add=(*COMPANY, *CAPPED))) == errno.EOPNOTSUPP
+        assert kernel.observe(FULL, keys(COMPANY)).members == {}
+        return
+    kernel.apply(Change(structure=FULL, add=(element("10.20.12.0/24", use=Use.CAP_TO, kbit=512),)))
+    for kbit in (1, 128, 10_000_000):
+        again = element("10.20.12.0/24", use=Use.CAP_TO, kbit=kbit)
+        kernel.apply(Change(add=(again,)))
+        assert [found.kbit for found in kernel.observe(FULL, keys((again,))).members.values()] == [kbit]
+    assert [found.kbit for _, found in kernel.dump(again.set)] == [10_000_000]
+
+
+@pytest.mark.parametrize("with_structure", [False, True])
+def test_a_rate_where_there_is_no_cap_or_out_of_bounds_is_refused_and_changes_nothing(kernel, with_structure):
+    kernel.apply(Change(structure=FULL, add=COMPANY))
+    before = state(kernel, FULL, COMPANY)
+    again = FULL if with_structure else None
+    no_such = errno.EOPNOTSUPP if kernel.name == "iptables" else errno.EINVAL
+    assert refused(kernel.apply, Change(structure=again, add=(element("10.9.0.0/24", kbit=64),))) == no_such
+    for kbit in (-1, 10_000_001):
+        wrong = element("10.9.0.0/24", use=Use.CAP_TO, kbit=kbit)
+        assert refused(kernel.apply, Change(structure=again, add=(COMPANY[0], wrong))) == errno.EINVAL
+    assert state(kernel, FULL, COMPANY) == before
 
 
 def test_deleting_takes_exactly_the_named_members_away(kernel):
@@ -130,9 +161,10 @@ def test_a_key_that_is_deleted_and_added_in_one_change_is_there_afterwards(kerne
     assert [f.case for f in kernel.observe(FULL, keys(COMPANY[:1])).members.values()] == ["za:2024-9"]
 
 
-def test_a_lease_that_ends_takes_the_member_away_by_itself(kernel):
+def test_a_lease_that_ends_takes_the_member_away_by_itself(host):
+    kernel = host.kernel
     kernel.apply(Change(structure=FULL, add=(element("10.20.10.0/24", timeout_ms=150), element("10.20.11.0/24"))))
-    time.sleep(0.3)
+    time.sleep(0.3 + host.coarse_s)
     wanted = key("10.20.11.0/24")
     assert set(kernel.observe(FULL, [key("10.20.10.0/24"), wanted]).members) == {wanted}
     assert [k for k, _ in kernel.dump(wanted.set)] == [wanted.key]
@@ -398,4 +430,4 @@ def test_a_case_id_comes_back_as_it_was_by_either_way(kernel, case):
 
 
 def test_a_backend_says_its_name(kernel):
-    assert kernel.name in {"memory", "nft"}
+    assert kernel.name in {"memory", "nft", "iptables"}

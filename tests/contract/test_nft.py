@@ -19,10 +19,9 @@ from agent.kernel.memory import MemoryKernel
 from agent.kernel.nft import NftKernel
 from agent.lab import private_network
 from agent.nfttext import render
-from agent.rules import Change, Element, Key
-from agent.ruleset import key_bytes
+from agent.rules import Change, Element, Key, Use
 from tests.contract.conftest import nft
-from tests.contract.examples import COMPANY, EMPTY, FULL, SMALL, element, key, keys
+from tests.contract.examples import COMPANY, EMPTY, FULL, SMALL, element, keys
 
 pytestmark = pytest.mark.kernel
 
@@ -331,9 +330,16 @@ cases = st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "S"], ex
 @st.composite
 def members(draw):
     network, interface = ip_network(draw(prefixes)), draw(interfaces)
-    service = draw(st.sampled_from(["ged", "vpn"]))
-    name = key(str(network), interface, service).set
-    return Element(set=name, key=key_bytes(network, interface), case=draw(cases), timeout_ms=draw(st.integers(20_000, 2**40)))
+    service, use = draw(st.sampled_from(["ged", "vpn"])), draw(st.sampled_from(Use))
+    return element(
+        str(network),
+        interface,
+        service,
+        case=draw(cases),
+        timeout_ms=draw(st.integers(20_000, 2**40)),
+        use=use,
+        kbit=draw(st.integers(1, 10_000_000)) if use.caps else draw(st.sampled_from((0, 0, 0, 0, 64))),
+    )
 
 
 STRUCTURES = {"full": FULL, "small": SMALL, "": None}
@@ -365,6 +371,8 @@ def test_any_sequence_of_changes_leaves_the_kernel_as_the_model_says(sequence):
             for structure in (FULL, SMALL):
                 ours, theirs = real.observe(structure, every), model.observe(structure, every)
                 assert ours.structure == theirs.structure
-                assert {k: f.case for k, f in ours.members.items()} == {k: f.case for k, f in theirs.members.items()}
+                assert {k: (f.case, f.kbit) for k, f in ours.members.items()} == {
+                    k: (f.case, f.kbit) for k, f in theirs.members.items()
+                }
                 assert all(abs(f.expires_ms - theirs.members[k].expires_ms) < 5_000 for k, f in ours.members.items())
         real.close()

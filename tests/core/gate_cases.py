@@ -11,6 +11,7 @@ from typing import Any
 
 from agent.breaker import Load
 from agent.case import ClockState
+from agent.continuity import Sight
 from agent.event import HOLDS
 from agent.gate import Kind, Verdict
 from agent.gate.checks import MUST_STATE
@@ -704,6 +705,21 @@ ROWS: tuple[Row, ...] = (
     row("G-19", "from the future", UNKNOWN, ripe().probed("2026-03-30 10:06"), until="2026-03-30 10:01", says="avenir"),
     row("G-19", "green again", PASS, ripe().probed("2026-03-30 08:00", "red").probed("2026-03-30 09:00")),
     row("G-19", "something local is down", FAIL, DOWN, says="P-1", kind=Kind.STANDING),
+    row("G-19", "the probes are seen to answer", PASS, sight=Sight.SEEN),
+    row("G-19", "the probes are silent", UNKNOWN, sight=Sight.BLIND, says="ne répondent pas", kind=Kind.HEALTH),
+    row(
+        "G-19", "silent probes, while in force", UNKNOWN, suspended(), sight=Sight.BLIND, says="ne répondent pas", kind=Kind.HEALTH
+    ),
+    row("G-19", "a whole site is away", UNKNOWN, suspended(), sight=Sight.OUTAGE, says="site entier", kind=Kind.HEALTH),
+    row("G-19", "down is down, whatever is seen now", FAIL, DOWN, sight=Sight.BLIND, says="P-1", kind=Kind.STANDING),
+    row(
+        "G-19",
+        "red is red, whatever is seen now",
+        FAIL,
+        suspended().probed("2026-03-30 09:30", "red"),
+        sight=Sight.OUTAGE,
+        kind=Kind.STANDING,
+    ),
     row("G-19", "something local is up again", PASS, DOWN.says("local.recovered", "2026-03-30 09:40", regression="P-1")),
     # --- G-20 the window
     row("G-20", "Monday at ten", PASS, until="2026-03-30 15:00"),

@@ -10,11 +10,13 @@ from datetime import date
 from types import MappingProxyType
 from typing import Literal
 
-from agent.model import L4, Address, Company, Selector, Service, ServiceClass
+from agent.model import L4, Address, Company, Selector, Service, ServiceClass, Terms
 from agent.rules import (
+    CapMembers,
     DispatchFamily,
     LookupService,
     PassAnswers,
+    PassMembers,
     PassResets,
     Refuse,
     RefuseMembers,
@@ -27,7 +29,8 @@ FIN, SYN, RST, ACK = 1, 2, 4, 16
 TCP, UDP = 6, 17
 NEVER_CUT = {ServiceClass.LOCAL, ServiceClass.DEPENDENCY, ServiceClass.EMERGENCY, ServiceClass.PAY, ServiceClass.RECOVERY}
 
-Verdict = Literal["accept", "reset", "prohibited"]
+#: "capped": within the rate or dropped, whichever the member's bucket says.
+Verdict = Literal["accept", "reset", "prohibited", "capped"]
 Members = Mapping[str, Collection[bytes]]
 
 
@@ -45,6 +48,7 @@ class Packet:
     source_port: int = 40_000
     destination_port: int = 443
     flags: int = ACK
+    established: bool = False
     interface_in: str = "eth8"
     interface_out: str = "eth9"
     member_in: str = ""
@@ -74,11 +78,14 @@ def walk(structure: Structure, members: Members, packet: Packet) -> Verdict:
                 case PassAnswers():
                     if packet.protocol == TCP and packet.flags & (FIN | SYN | RST | ACK) != SYN:
                         return "accept"
-                case RefuseMembers():
+                case RefuseMembers() | CapMembers() | PassMembers():
                     wanted = sets[rule.set]
                     key = _member_key(packet, rule, wanted.prefixlen, interface=wanted.interface)
-                    if wanted.family == family and key in members.get(rule.set, ()):
-                        return run("refuse")
+                    open_enough = packet.established or not getattr(rule, "established", False)
+                    if open_enough and wanted.family == family and key in members.get(rule.set, ()):
+                        return {RefuseMembers: lambda: run("refuse"), CapMembers: lambda: "capped"}.get(
+                            type(rule), lambda: "accept"
+                        )()
                 case Refuse(tcp=True):
                     if packet.protocol == TCP:
                         return "reset"
@@ -97,7 +104,7 @@ def _entry_hit(entry: ServiceEntry, packet: Packet, side: Side) -> bool:
     return protocol and address in entry.prefix and entry.ports[0] <= port <= entry.ports[1]
 
 
-def _member_key(packet: Packet, rule: RefuseMembers, prefixlen: int, *, interface: bool) -> bytes:
+def _member_key(packet: Packet, rule: RefuseMembers | CapMembers | PassMembers, prefixlen: int, *, interface: bool) -> bytes:
     at_source = rule.side is Side.SOURCE
     address, name = (packet.source, packet.interface_in) if at_source else (packet.destination, packet.interface_out)
     name = packet.member_in if rule.member else name
@@ -127,6 +134,32 @@ def owed(
     )
 
 
+def fate(
+    packet: Packet,
+    companies: Iterable[Company],
+    measures: Mapping[str, tuple[Collection[str], Terms]],
+    catalogue: Mapping[str, Service],
+    today: date,
+    *,
+    tracked: bool,
+    vrfs: Mapping[str, Collection[str]] = MappingProxyType({}),
+) -> Literal["accept", "refused", "capped"]:
+    """What a packet has to expect where measures have terms: services and terms by company id.
+
+    `tracked`: the gateway knows which connections are open; otherwise everything is let through while they drain.
+    """
+    met: set[str] = set()
+    for company in companies:
+        services, terms = measures.get(company.id, ((), Terms(stage=1)))
+        caps = terms.stage == 2 and terms.kbit > 0
+        for service_id in services:
+            draining = terms.drain_ms > 0 and (packet.established or not tracked)
+            spared = terms.stage == 1 or (draining and not caps)
+            if not spared and _is_between(packet, company, service_id, catalogue, today, vrfs, answers=caps):
+                met.add("capped" if caps else "refused")
+    return "capped" if "capped" in met else "refused" if met else "accept"
+
+
 def _is_between(
     packet: Packet,
     company: Company,
@@ -134,8 +167,13 @@ def _is_between(
     catalogue: Mapping[str, Service],
     today: date,
     vrfs: Mapping[str, Collection[str]],
+    *,
+    answers: bool = False,
 ) -> bool:
-    """The packet goes from the company to that service, or comes back, and the company may lose the service there."""
+    """The packet goes from the company to that service, or comes back, and the company may lose the service there.
+
+    `answers`: what the service answers over TCP counts too (for a cap).
+    """
     service = catalogue.get(service_id)
     subscription = next((s for s in company.subscriptions if s.service == service_id), None)
     if service is None or subscription is None or service.class_ in NEVER_CUT or subscription.class_ in NEVER_CUT:
@@ -156,7 +194,7 @@ def _is_between(
                     counts = packet.hook == "forward" or names_a_host(selector)
                     if counts and selects(selector, packet.destination, packet.protocol, packet.destination_port):
                         return True
-            opens = not tcp or packet.flags & (FIN | SYN | RST | ACK) == SYN
+            opens = answers or not tcp or packet.flags & (FIN | SYN | RST | ACK) == SYN
             if receives and opens and packet.hook == "forward":
                 for selector in service.selectors:
                     if selects(selector, packet.source, packet.protocol, packet.source_port):

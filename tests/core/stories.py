@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from agent.breaker import Load
 from agent.case import EMPTY_RECORD, ClockState, Record, StandingApproval, fold
+from agent.continuity import Sight
 from agent.decide import Act
 from agent.event import Event, parse_body
 from agent.gate import TABLE, Check, World
@@ -308,6 +309,10 @@ class Story:
             times={},
         )
 
+    def confirmed(self, when: str, number: int = 1, notice: str = "N1") -> "Story":
+        case = f"{self.company}:{notice}"
+        return self.says("measure.confirmed", when, source="agent", order=f"{case}/{number}", case=case, applications=["main.erp"])
+
     def restored(
         self, when: str, number: int = 1, notice: str = "N1", *, cause: str = "G-05", final: bool = True, reason: str = ""
     ) -> "Story":
@@ -381,6 +386,7 @@ def judgement_of(
     clock: ClockState | Literal[""] | None = "",
     register: datetime | str | None = "",
     probe: bool = True,
+    sight: Sight = Sight.NONE,
     lease: datetime | str | None = None,
     leases: Mapping[str, datetime] | None = None,
 ) -> Judgement:
@@ -408,6 +414,7 @@ def judgement_of(
             load=Load(ordered=tuple(now - timedelta(hours=3, minutes=n) for n in reversed(range(today)))) if load is None else load,
             clock=ClockState(at=now, synchronised=True, offset_ms=3, stepped=False) if clock == "" else clock,
             insolvency_checked_at=now if register == "" else at(register) if isinstance(register, str) else register,
+            sight=sight,
         ),
         restore_all=restore_all,
         leases=leases or {},

@@ -99,7 +99,7 @@ def test_a_fresh_host_observes_and_listens_to_itself_only(tmp_path: Path) -> Non
     assert found.mode_ceiling is Mode.OBSERVE
     assert (found.listen_host, found.listen_port) == ("127.0.0.1", 8440)
     assert (found.state_dir, found.run_dir) == (Path("/var/lib/ecluse"), Path("/run/ecluse"))
-    assert found.kernel == "nft"
+    assert found.kernel == "auto"
     assert found.operators == ()
     assert found.intake_socket.parent == found.operator_socket.parent == found.run_dir
     assert found.intake_socket != found.operator_socket
@@ -195,7 +195,7 @@ CONFIG_ROWS = [
     Row(Code.MISSING, "policies: policies\n", "", 1, "policies is missing"),
     Row(Code.UNKNOWN_KEY, "mode_ceiling", "mode_celing", 7, 'unknown key "mode_celing"'),
     Row(Code.BAD_VALUE, "mode_ceiling: approve", "mode_ceiling: always", 7, '"always" is not known here'),
-    Row(Code.BAD_VALUE, "kernel: memory", "kernel: iptables", 6, '"iptables" is not known here'),
+    Row(Code.BAD_VALUE, "kernel: memory", "kernel: ebtables", 6, '"ebtables" is not known here'),
     Row(Code.BAD_VALUE, '"[::1]:9000"', "localhost:8440", 5, "is not an address and port"),
     Row(Code.BAD_VALUE, '"[::1]:9000"', "127.0.0.1:0", 5, "is not an address and port"),
     Row(Code.BAD_VALUE, '"[::1]:9000"', "127.0.0.300:80", 5, "is not an address and port"),

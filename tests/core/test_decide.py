@@ -10,6 +10,7 @@ from hypothesis import assume, event, given
 from hypothesis import strategies as st
 
 from agent.breaker import Load
+from agent.continuity import Sight
 from agent.decide import POLL, Act, Decision
 from agent.model import Mode, Window
 from tests.core.histories import circumstances, examples, nows, stories
@@ -17,6 +18,8 @@ from tests.core.stories import ANNEX, APPROVE, POLICY, ZA, Story, Walk, at, judg
 
 NOW = "2026-03-31 10:00"
 LEASE = timedelta(minutes=POLICY.lease_minutes)
+TRIAL = timedelta(seconds=25)
+LATE = "2026-03-31 10:00:15"
 
 OBSERVE_POLICY = replace(POLICY, mode=Mode.OBSERVE)
 PAID = ripe().paid("4800", "2026-03-12 10:00")
@@ -61,6 +64,9 @@ PENDING = ripe().proposed("2026-03-27 00:00").ordered("2026-03-31 09:59")
 RUNNING = suspended()
 BY_APPROVAL = ripe().approved("2026-03-27 10:00").ordered("2026-03-30 09:00", mode="approve").applied("2026-03-30 09:00")
 SILENT = {"feeds": {"erp": None}}
+ON_TRIAL = ripe().ordered("2026-03-31 09:59:50", confirm_seconds=25)
+TRIED = ON_TRIAL.applied("2026-03-31 09:59:50")
+CONFIRMED = TRIED.confirmed("2026-03-31 10:00:00")
 BARE = replace(ZA, sites=(replace(ZA.sites[0], local_applications=()),))
 
 ROWS: tuple[Row, ...] = (
@@ -166,6 +172,42 @@ ROWS: tuple[Row, ...] = (
         next_=timedelta(minutes=15),
     ),
     row("ordered, then paid", Act.RESTORE, PENDING.paid("4800", NOW), "G-04", final=True, next_=POLL),
+    # --- local applications are to be seen answering first
+    row("on trial, not applied yet: all its seconds", Act.KEEP, ON_TRIAL, "trial", lease=TRIAL, next_=TRIAL),
+    row(
+        "on trial: what is left of its seconds", Act.KEEP, TRIED, "trial", lease=timedelta(seconds=15), next_=timedelta(seconds=15)
+    ),
+    row("not confirmed in time: service comes back, the case stays open", Act.RESTORE, TRIED, "unconfirmed", now=LATE, next_=POLL),
+    row("confirmed: the whole lease", Act.KEEP, CONFIRMED, lease=LEASE, next_=timedelta(minutes=15)),
+    row("confirmed when its seconds were over: too late", Act.RESTORE, CONFIRMED, "lease", now=LATE, next_=POLL),
+    row("paid while on trial", Act.RESTORE, TRIED.paid("4800", NOW), "G-04", final=True, next_=POLL),
+    row(
+        "something stopped while on trial",
+        Act.RESTORE,
+        TRIED.says("local.regressed", NOW, source="agent", regression="main.erp", application="main.erp"),
+        "G-19",
+        final=True,
+        next_=POLL,
+    ),
+    row(
+        "the probes are silent while on trial: its seconds run",
+        Act.KEEP,
+        TRIED,
+        "health",
+        lease=timedelta(seconds=15),
+        next_=timedelta(seconds=15),
+        sight=Sight.BLIND,
+    ),
+    row(
+        "the probes are silent: the lease is not renewed",
+        Act.KEEP,
+        RUNNING,
+        "health",
+        lease=timedelta(minutes=200),
+        next_=POLL,
+        sight=Sight.BLIND,
+    ),
+    row("the probes are silent: nothing new", Act.NOTHING, ripe(), "G-19", next_=POLL, sight=Sight.BLIND),
     # --- in force
     row(
         "all is well: keep until the lease is due for renewal",
@@ -409,6 +451,13 @@ ROWS: tuple[Row, ...] = (
 
 #: The lease of the situations that have a measure in force, by what is left of it.
 _LEFT: Mapping[str, float] = {
+    "on trial: what is left of its seconds": 0.25,
+    "not confirmed in time: service comes back, the case stays open": 0,
+    "confirmed: the whole lease": 0.25,
+    "confirmed when its seconds were over: too late": 0,
+    "paid while on trial": 0.25,
+    "something stopped while on trial": 0.25,
+    "the probes are silent while on trial: its seconds run": 0.25,
     "the lease is due: renew": 60,
     "the feed is silent: keep, do not renew": 50,
     "the feed is silent and the lease ends within a minute": 0.5,

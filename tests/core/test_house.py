@@ -49,6 +49,13 @@ ROOMS: Mapping[str, Room] = {
     # --- floor 1: the core, pure ---
     "policy": Room(floor=1, may={"ruleset": "an inventory tells what a measure could name in the kernel"}),
     "billing": Room(floor=1),
+    "retention": Room(
+        floor=1,
+        may={
+            "case": "whether a matter is open, with and without the facts",
+            "debt": "what is owed, with and without the facts",
+        },
+    ),
     "calendar": Room(floor=1),
     "record": Room(floor=1),
     "persons": Room(floor=1, may={"record": "what persons said is in the record"}),
@@ -73,10 +80,13 @@ ROOMS: Mapping[str, Room] = {
         },
     ),
     "breaker": Room(floor=1),
+    "continuity": Room(floor=1),
     "fight": Room(floor=1),
+    "doctor": Room(floor=1),
     "gate": Room(
         floor=1,
         may={
+            "continuity": "how well the local side is seen is a check",
             "breaker": "how much at once is a check",
             "calendar": "notice periods, windows and holidays are checks",
             "case": "the gate judges a case",
@@ -165,7 +175,7 @@ ROOMS: Mapping[str, Room] = {
     "metrics": Room(floor=2),
     "log": Room(floor=2),
     "systemd": Room(floor=2),
-    "probe": Room(floor=2),
+    "probe": Room(floor=2, may={"continuity": "what a look ends with"}),
     "lab": Room(floor=2),
     # --- floor 3: flow ---
     "intake": Room(
@@ -184,6 +194,7 @@ ROOMS: Mapping[str, Room] = {
         floor=3,
         may={
             "breaker": "how much there is of which a share may be suspended",
+            "continuity": "who looks at local applications, or nobody",
             "fight": "how often our table had to be put back lately",
             "tally": "how much is suspended, in step with the ledger",
             "calendar": "the day in site time starts the daily limit",
@@ -206,6 +217,17 @@ ROOMS: Mapping[str, Room] = {
             "gate": "who may override which check",
         },
     ),
+    "desk": Room(
+        floor=3,
+        may={
+            "intake": "a raw request becomes facts",
+            "billing": "who may speak",
+            "case": "facts that help a customer",
+            "alarm": "what comes in may open the breaker in the same commit",
+            "gateway": "the value it works on",
+            "reconcile": "the queue of companies that are concerned",
+        },
+    ),
     "alarm": Room(
         floor=3,
         may={
@@ -222,6 +244,7 @@ ROOMS: Mapping[str, Room] = {
         may={
             "alarm": "what was judged may open the breaker before anything is ordered",
             "gateway": "the value it works on",
+            "continuity": "what was seen just before, and for how long an order stands without a look after it",
             "decide": "what is to be done",
             "judge": "what the act rests on",
             "ruleset": "candidates for the kernel",
@@ -230,6 +253,14 @@ ROOMS: Mapping[str, Room] = {
             "kernel": "observe, check, apply",
             "ledger": "what was done is a fact",
             "log": "fields of its lines",
+        },
+    ),
+    "examine": Room(
+        floor=3,
+        may={
+            "doctor": "reads what it judges",
+            "kernel": "tries in a namespace of its own what this kernel can do",
+            "ruleset": "with a table like ours",
         },
     ),
     "emergency": Room(
@@ -267,6 +298,14 @@ ROOMS: Mapping[str, Room] = {
             "record": "a company without a case is judged only when it is asked for",
             "report": "tells it in the same words",
             "walk": "does the walking",
+        },
+    ),
+    "erasure": Room(
+        floor=3,
+        may={
+            "gateway": "the value it works on",
+            "ledger": "row numbers as text",
+            "retention": "what of a company may go",
         },
     ),
     "forecast": Room(
@@ -367,6 +406,7 @@ PURE = frozenset(
         "marshal",  # bytes that only the same process reads
         "math",
         "re",
+        "statistics",
         "typing",
         "yaml",
         "holidays",  # computes public holidays

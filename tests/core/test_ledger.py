@@ -19,6 +19,8 @@ from agent.event import HOST, Event, canonical
 from agent.ledger import GENESIS, Counts, InForce, Settled
 from agent.ledger.sqlite import Ledger
 
+COLUMNS = "type, subject, occurred_at, received_at, source, body, salt, NULL, NULL, hash"
+
 START = datetime(2026, 3, 2, 9, tzinfo=UTC)
 
 
@@ -118,15 +120,20 @@ def test_appending_nothing_is_nothing(ledger: Ledger) -> None:
     assert ledger.head() == (0, GENESIS)
 
 
-def test_each_row_is_chained_to_the_one_before_as_documented(ledger: Ledger) -> None:
+def test_each_row_is_chained_to_the_one_before_as_documented(path: Path, ledger: Ledger) -> None:
     facts = [payment(1), payment(2, "zb"), loaded(1)]
     ledger.append(facts[:2])
     ledger.append(facts[2:])
+    stored = sqlite3.connect(path).execute("SELECT body, salt FROM events ORDER BY seq").fetchall()
     last = bytes(32)
-    for row, fact in zip(ledger.events(), facts, strict=True):
-        last = hashlib.sha256(last + canonical(fact)).digest()
+    for row, fact, (body, salt) in zip(ledger.events(), facts, stored, strict=True):
+        whole = json.loads(canonical(fact))
+        assert json.loads(body) == whole.pop("body")
+        whole["commitment"] = hashlib.sha256(salt + body.encode()).hexdigest()
+        last = hashlib.sha256(last + json.dumps(whole, sort_keys=True, separators=(",", ":")).encode()).digest()
         assert row.hash == last
     assert ledger.head() == (3, last)
+    assert len({salt for _, salt in stored}) == 3
 
 
 def test_what_was_appended_is_there_after_opening_again(path: Path) -> None:
@@ -240,7 +247,7 @@ def test_how_events_are_batched_changes_nothing_and_rebuilding_agrees(
             together = batched.append(batch)
             one_by_one = tuple(single.append([event])[0] for event in batch)
             assert together == one_by_one
-        assert list(batched.events()) == list(single.events())
+        assert [(row.seq, row.event) for row in batched.events()] == [(row.seq, row.event) for row in single.events()]
         assert len({row.event.id for row in batched.events()}) == batched.head()[0]
         records = {who: batched.record(who) for who in ("za", "zb", HOST)}
         assert records == {who: single.record(who) for who in ("za", "zb", HOST)}
@@ -366,8 +373,11 @@ def test_an_index_that_disagrees_with_its_table_is_found(path: Path) -> None:
     [
         "UPDATE events SET subject = 'zb'",
         "DELETE FROM events WHERE seq = 2",
-        "INSERT INTO events SELECT 9, 'new', type, subject, occurred_at, received_at, source, body, hash FROM events WHERE seq = 1",
-        "INSERT OR REPLACE INTO events SELECT 1, 'new', type, subject, occurred_at, received_at, source, body, hash FROM events",
+        f"INSERT INTO events SELECT 9, 'new', {COLUMNS} FROM events WHERE seq = 1",
+        f"INSERT OR REPLACE INTO events SELECT 1, 'new', {COLUMNS} FROM events",
+        "UPDATE events SET body = NULL, salt = NULL, commitment = zeroblob(32), source = 'x'",
+        "UPDATE events SET body = NULL, salt = NULL, commitment = x'00'",
+        "UPDATE events SET body = NULL, commitment = zeroblob(32)",
     ],
 )
 def test_the_file_itself_refuses_to_change_its_events(path: Path, ledger: Ledger, statement: str) -> None:
@@ -539,26 +549,26 @@ def test_orders_are_told_from_a_moment_on(ledger: Ledger) -> None:
 
 
 def test_no_question_about_who_is_due_reads_a_whole_table(path: Path, ledger: Ledger) -> None:
-    from agent.ledger.sqlite import _DUE, _EVENTS, _EVENTS_ABOUT, _MEASURES, _MEASURES_OF, _ORDERS, _STANDING
+    from agent.ledger.queries import DUE, EVENTS, EVENTS_ABOUT, MEASURES, MEASURES_OF, ORDERS, STANDING
 
     db = sqlite3.connect(path)
-    for query in _DUE:
+    for query in DUE:
         names = {"held": 1, "now": 0, "basis": "b", "limit": 1}
         plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {query}", names)]
         assert len(plan) == 1
         assert plan[0].startswith("SEARCH companies USING"), plan
     for query, arguments in (
-        (_EVENTS, {"after": 1, "limit": 1}),
-        (_EVENTS_ABOUT, {"subject": "za", "after": 1, "limit": 1}),
-        (_MEASURES, {"company": "a", "case": "b", "limit": 1}),
-        (_MEASURES_OF, ("a",)),
-        (_ORDERS, ("2026",)),
+        (EVENTS, {"after": 1, "limit": 1}),
+        (EVENTS_ABOUT, {"subject": "za", "after": 1, "limit": 1}),
+        (MEASURES, {"company": "a", "case": "b", "limit": 1}),
+        (MEASURES_OF, ("a",)),
+        (ORDERS, ("2026",)),
     ):
         plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {query}", arguments)]
         assert len(plan) == 1
         assert plan[0].startswith("SEARCH"), plan
     at = {"after": "a", "now": 0, "basis": "b", "limit": 1}
-    plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {_STANDING}", at)]
+    plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {STANDING}", at)]
     assert [step.split(" (")[0] for step in plan] == [
         "SEARCH measures USING PRIMARY KEY",
         "SEARCH companies USING COVERING INDEX companies_standing",

@@ -12,7 +12,7 @@ from agent.kernel.memory import MemoryKernel
 from agent.model import L4, Selector, Service, ServiceClass, Shape
 from agent.plan import AUDIT_CHUNK, RENEW_BELOW, SLACK_MS, Guarded, describe, guard, plan, plan_set
 from agent.rules import Change, DispatchFamily, Element, Found, Key, Observed, Structure
-from agent.ruleset import key_bytes, structure
+from agent.ruleset import Needs, key_bytes, structure
 
 
 def compiled(*ids: str, lengths=(24,)) -> Structure:
@@ -270,3 +270,24 @@ def test_a_counter_lives_as_long_as_its_member_and_starts_again_with_a_renewal()
     kernel.apply(Change(delete=(key_of(ONE),)))
     with pytest.raises(KernelError):
         kernel.count_refusal(key_of(ONE))
+
+
+def test_a_member_at_another_rate_is_added_again_and_described_with_its_rate():
+    built = structure(
+        {
+            "ged": Service(
+                id="ged", class_=ServiceClass.ANNEX, selectors=(Selector(prefix=ip_network("203.0.113.1"), protocol=L4.TCP),)
+            )
+        },
+        [Shape(service="ged", family=4, prefixlen=24, interface=False)],
+        Needs(cap=True),
+    )
+    kernel = MemoryKernel(Clock())
+    wanted = Element(set="ged4u_24", key=bytes((10, 1, 0, 0)), case="case-1", timeout_ms=LONG, kbit=512)
+    kernel.apply(Change(structure=built, add=(wanted,)))
+    observed = kernel.observe(built, [key_of(wanted)])
+    assert plan(wanted=[wanted], candidates=[], observed=observed, structure=built).empty
+    slower = replace(wanted, kbit=64)
+    change = plan(wanted=[slower], candidates=[], observed=observed, structure=built)
+    assert change == Change(add=(slower,))
+    assert any("64 kbit/s" in line for line in describe(change, built, observed.members))

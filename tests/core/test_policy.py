@@ -804,7 +804,7 @@ WORDS = st.text(min_size=1, max_size=8)
 DAYS = st.one_of(st.none(), st.dates(date(2000, 1, 1), date(2100, 12, 31)))
 PROBES = st.builds(
     Probe,
-    kind=st.sampled_from(["tcp", "udp", "http", "dns", "icmp"]),
+    kind=st.sampled_from(["tcp", "tls", "udp", "http", "dns", "icmp"]),
     address=st.ip_addresses(),
     port=st.one_of(st.none(), st.integers(1, 65535)),
     path=st.one_of(st.none(), WORDS),
@@ -827,6 +827,7 @@ SITES = st.builds(
     ).map(tuple),
     local_applications=st.lists(st.builds(LocalApplication, name=WORDS, probe=PROBES), max_size=2).map(tuple),
     dependencies=st.lists(st.builds(Dependency, name=WORDS, needed_by=WORDS, probe=PROBES), max_size=2).map(tuple),
+    control=st.one_of(st.none(), PROBES),
 )
 COMPANIES = st.builds(
     Company,

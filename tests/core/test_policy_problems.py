@@ -192,6 +192,8 @@ ROWS = [
     Row(Code.WIDER_CLASS, *customer("[reporting, portal]", "\n        reporting:\n        portal:\n          class: A"), 17, "class A is easier to suspend than the service's own class P", "never-cut"),
     Row(Code.NO_SELECTOR, *service("    class: P\n", "    class: A\n  other:\n    class: P\n"), 2, "class A without a selector", "Add `selectors:`"),
     Row(Code.NOT_LOCAL, *customer("address: 10.20.10.5", "address: 192.0.2.99"), 13, "192.0.2.99 is on none of the site's attachments", "dependencies"),
+    Row(Code.NOT_LOCAL, *customer("          local_applications", "          control: {probe: icmp, address: 192.0.2.1}\n          local_applications"), 12, "192.0.2.1 is on none of the site's attachments", "router"),
+    Row(Code.BAD_VALUE, *customer("          local_applications", "          control: {probe: tls, address: 10.20.10.1, path: /}\n          local_applications"), 12, "a tls probe has no path", "Remove it"),
     Row(Code.OVERLAP, "more.jsonl", swap(LINE, '"10.20.20.0/24", "interface": "zb0"', '"10.20.10.128/25"'), 1, "10.20.10.128/25 of company zb overlaps 10.20.10.0/24 behind za0 of company za", "interface of their own"),
     Row(Code.OVERLAP, *customer("            - {prefix: 10.20.10.0/24, interface: za0}\n", "            - {prefix: 10.20.0.0/16, interface: za0}\n            - {prefix: 10.20.10.0/24, interface: za0}\n"), 12, "overlaps 10.20.0.0/16 behind za0 of company za", "interface of their own"),
     Row(Code.OVERLAP, *customer("            - {prefix: 10.20.10.0/24, interface: za0}\n", "            - {prefix: 10.20.10.0/24, interface: za0}\n            - {interface: za0}\n"), 11, "10.20.10.0/24 behind za0 of company za overlaps everything behind za0 of company za", "interface of their own"),

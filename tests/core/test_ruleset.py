@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.model import L4, Attachment, Company, Links, Selector, Service, ServiceClass, Shape, Site, Subscription, Terms
+from agent.nfttext import render
 from agent.proof import prove, prove_members
-from agent.rules import LookupService, MemberSet
-from agent.ruleset import candidates, chain_name, key_bytes, members, read_key, set_name, standing_keys, stem, structure
-from tests.core.packet_evaluator import ACK, NEVER_CUT, RST, SYN, TCP, UDP, Packet, owed, selects, walk
+from agent.rules import CapMembers, Key, LookupService, MemberSet, PassMembers, RefuseMembers, Use
+from agent.ruleset import Needs, candidates, chain_name, key_bytes, members, read_key, set_name, standing_keys, stem, structure
+from tests.core.packet_evaluator import ACK, NEVER_CUT, RST, SYN, TCP, UDP, Packet, fate, owed, selects, walk
 from tests.core.strategies import (
     LINKS,
     SERVICE_IDS,
@@ -53,6 +54,38 @@ def test_a_packet_is_refused_if_and_only_if_a_living_measure_announced_it(data):
     for packet in data.draw(storms(world)):
         refused = walk(built, present, packet) != "accept"
         assert refused == owed(packet, world.companies, world.measures, world.catalogue, TODAY, VRFS), packet
+
+
+def terms_of_a_measure():
+    """Every stage, with a cap or without, draining or not."""
+    return st.builds(
+        Terms, stage=st.sampled_from((1, 2, 2, 3)), kbit=st.sampled_from((0, 512)), drain_ms=st.sampled_from((0, 0, 60_000))
+    )
+
+
+@settings(max_examples=50, deadline=None)
+@given(data=st.data(), tracked=st.booleans())
+def test_a_packet_is_refused_or_capped_as_the_terms_of_the_measures_say(data, tracked):
+    world = data.draw(worlds())
+    measures = {company: (services, data.draw(terms_of_a_measure())) for company, services in world.measures.items()}
+    needs = Needs(cap=True, drain=True, tracked=tracked)
+    built = structure(world.catalogue, shapes_of(world.companies), needs)
+    proven = prove(built, [], networks_of(world.companies), world.catalogue)
+    present: dict[str, set[bytes]] = {}
+    for company in world.companies:
+        services, terms = measures.get(company.id, ((), Terms()))
+        wanted = members(company, services, "case-1", LEASE_MS, world.catalogue, TODAY, terms=terms, links=LINKS)
+        prove_members(wanted, company, services, proven, LINKS)
+        for element in wanted:
+            assert (element.kbit == terms.kbit) == (element.kbit > 0 or terms.kbit == 0)
+            present.setdefault(element.set, set()).add(element.key)
+        assert {Key(set=e.set, key=e.key) for e in wanted} <= set(candidates(company, world.catalogue, LINKS, needs))
+    for packet in data.draw(storms(world)):
+        for established in (False, True):
+            one = replace(packet, established=established)
+            found = walk(built, present, one)
+            said = "refused" if found in ("reset", "prohibited") else found
+            assert said == fate(one, world.companies, measures, world.catalogue, TODAY, tracked=tracked, vrfs=VRFS), one
 
 
 @settings(max_examples=50, deadline=None)
@@ -216,7 +249,7 @@ def test_a_name_is_an_nft_identifier_of_at_most_31_bytes(service):
 
 def test_a_long_id_keeps_a_readable_beginning():
     assert stem("ged") == "ged"
-    assert stem("shared-documents-of-the-group").startswith("shared-docu_")
+    assert stem("shared-documents-of-the-group").startswith("shared-do_")
 
 
 @given(
@@ -369,3 +402,45 @@ def test_of_two_attachments_of_one_place_the_lease_that_ends_first_counts():
 def test_a_measure_that_only_gives_notice_wants_nothing_in_the_kernel():
     assert members(company(), ("ged",), "case-1", 60_000, {"ged": GED}, TODAY, terms=Terms(stage=1)) == ()
     assert members(company(), ("ged",), "case-1", 60_000, {"ged": GED}, TODAY, terms=Terms(stage=3)) != ()
+
+
+def test_sets_that_no_policy_can_need_are_not_made():
+    shapes = [Shape(service="ged", family=4, prefixlen=24, interface=False)]
+    uses = {needs: {members.use for members in structure({"ged": GED}, shapes, needs).sets} for needs in EVERY_NEED}
+    assert uses[Needs()] == {Use.REFUSE}
+    for needs, found in uses.items():
+        assert (Use.CAP_TO in found) == (Use.CAP_FROM in found) == needs.cap
+        assert (Use.DRAIN in found) == needs.drain
+
+
+EVERY_NEED = [
+    Needs(cap=cap, drain=drain, tracked=tracked) for cap in (False, True) for drain in (False, True) for tracked in (False, True)
+]
+
+
+@pytest.mark.parametrize("needs", EVERY_NEED, ids=str)
+def test_a_rule_asks_conntrack_only_where_connections_are_tracked_already(needs):
+    built = structure({"ged": GED}, [Shape(service="ged", family=4, prefixlen=24, interface=False)], needs)
+    asking = [rule for chain in built.chains for rule in chain.rules if isinstance(rule, PassMembers) and rule.established]
+    assert bool(asking) == (needs.drain and needs.tracked)
+    assert ("ct state" in render(built)) == bool(asking)
+
+
+def test_a_member_that_moves_between_cap_and_refusal_meets_one_of_the_two_at_every_instant():
+    """A packet that is on its way through a chain while the members change sees the old ones first and the new ones then."""
+    built = structure({"ged": GED}, [Shape(service="ged", family=4, prefixlen=24, interface=False)], Needs(cap=True, drain=True))
+    for name in ("to4_ged", "from4_ged"):
+        (chain,) = (chain for chain in built.chains if chain.name == name)
+        kinds = [type(rule) for rule in chain.rules]
+        assert kinds.index(CapMembers) < kinds.index(RefuseMembers)
+
+
+def test_open_connections_drain_no_longer_than_the_lease_and_caps_do_not_drain():
+    def wanted(**terms):
+        found = members(company(), ("ged",), "case-1", 60_000, {"ged": GED}, TODAY, terms=Terms(**terms))
+        return {(element.set.partition("if_")[0], element.timeout_ms, element.kbit) for element in found if "4" in element.set[:4]}
+
+    assert wanted(stage=3, drain_ms=20_000) == {("ged4", 60_000, 0), ("ged4o", 20_000, 0)}
+    assert wanted(stage=3, drain_ms=90_000) == {("ged4", 60_000, 0), ("ged4o", 60_000, 0)}
+    assert wanted(stage=2, kbit=128, drain_ms=20_000) == {("ged4u", 60_000, 128), ("ged4d", 60_000, 128)}
+    assert wanted(stage=2, drain_ms=20_000) == {("ged4", 60_000, 0), ("ged4o", 20_000, 0)}

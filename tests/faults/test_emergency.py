@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -188,3 +189,17 @@ def test_the_daemon_is_asked_first_and_then_nothing_is_done_alone(suspending):
     assert (done.returncode, "alone" in done.stdout) == (0, False)
     assert suspending.cut() == {"c001"}
     assert not (suspending.state / "stop.json").exists()
+
+
+def test_on_legacy_iptables_too_one_company_or_everybody_is_restored_without_the_daemon():
+    def cut() -> set[str]:
+        return set(re.findall(r'comment "(\w+):', house.program("ipset", "save")))
+
+    with a_running_house(kernel="iptables") as house:
+        house.suspend("c000", "c001")
+        house.kill()
+        assert cut() == {"c000", "c001"}
+        assert restored(house, "c000")["there"] == 4
+        assert cut() == {"c001"}
+        restored(house, "--all")
+        assert cut() == set()

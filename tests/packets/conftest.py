@@ -4,17 +4,21 @@ Companies ZA and ZB have hosts in the same prefix, behind two interfaces of the 
 its own server, so that its local traffic crosses the gateway.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from ipaddress import ip_network
 
 import pytest
 
+from agent import ruleset
+from agent.kernel.iptables import IptablesKernel
 from agent.kernel.nft import NftKernel
 from agent.lab import Answer, End, Endpoint, Laboratory, Link, Node, Route, Topology, laboratory, listen, probe
-from agent.model import L4, Selector, Service, ServiceClass, Shape
-from agent.rules import Change, Element, Key
-from agent.ruleset import key_bytes, set_name, structure
+from agent.model import L4, Attachment, Company, Selector, Service, ServiceClass, Shape, Site, Subscription, Terms
+from agent.plan import plan
+from agent.rules import Change, Element, Key, Structure
+from agent.ruleset import Needs, key_bytes, set_name, structure
 
 
 def _selector(prefix, protocol, *ports):
@@ -54,6 +58,26 @@ SHAPES = [
     if length or interface
 ]
 STRUCTURE = structure(SERVICES, SHAPES)
+
+#: ZA, dual stack behind its own interface, subscribed to all that may be suspended; its server ERP is of the same site.
+ZA = Company(
+    id="za",
+    name="ZA",
+    group="g",
+    policy="p",
+    contract="c",
+    sites=(
+        Site(
+            id="za-1",
+            timezone="Europe/Paris",
+            attachments=(
+                Attachment(prefix=ip_network("10.20.10.0/24"), interface="za0"),
+                Attachment(prefix=ip_network("2001:db8:20::/64"), interface="za0"),
+            ),
+        ),
+    ),
+    subscriptions=tuple(Subscription(service=service) for service in ("ged", "vpn", "report")),
+)
 
 _QUIET = {"ipv4.icmp_ratelimit": "0", "ipv6.icmp.ratelimit": "0", "ipv4.ping_group_range": "0 0"}
 TOPOLOGY = Topology(
@@ -145,7 +169,7 @@ class Net:
     """The laboratory, with the backend that works in its gateway."""
 
     lab: Laboratory
-    kernel: NftKernel
+    kernel: NftKernel | IptablesKernel
     timeout: float = 1.0
     names: tuple[str, ...] = field(default=tuple(TARGETS))
 
@@ -167,8 +191,30 @@ class Net:
     def restore(self, *services: str, interface: str | None = "za0") -> None:
         self.apply(Change(delete=tuple(Key(set=e.set, key=e.key) for e in members(services, interface))))
 
+    def move(self, company: Company, services: Sequence[str], terms: Terms, structure: Structure, needs: Needs) -> Change:
+        """Bring one company from whatever it is at to these terms, as the daemon does it: read, plan, one transaction."""
+        wanted = ruleset.members(company, services, "za:2024-7", 3_600_000, SERVICES, date(2026, 3, 9), terms=terms)
+        keys = ruleset.candidates(company, SERVICES, needs=needs)
+        assert {(e.set, e.key) for e in wanted} <= {(k.set, k.key) for k in keys}
+        with self.lab["gw"].inside():
+            observed = self.kernel.observe(structure, keys)
+            change = plan(wanted=wanted, candidates=keys, observed=observed, structure=structure)
+            self.kernel.apply(change)
+        return change
+
     def nft(self, *arguments: str) -> str:
-        program = self.lab["gw"].start(["nft", *arguments], stdout=-1, text=True)
+        return self.run("nft", *arguments)
+
+    def flush(self) -> None:
+        """Somebody else's script empties the tables, of whichever kind they are."""
+        self.nft("flush", "ruleset")
+        if self.kernel.name == "iptables":
+            for program in ("iptables-legacy", "ip6tables-legacy"):
+                self.run(program, "-w", "5", "-F")
+                self.run(program, "-w", "5", "-X")
+
+    def run(self, *command: str) -> str:
+        program = self.lab["gw"].start(list(command), stdout=-1, text=True)
         said, _ = program.communicate(timeout=20)
         assert program.returncode == 0
         return said
@@ -186,9 +232,9 @@ def members(services, interface, timeout_ms=3_600_000, only=0, home=HOME):
                 yield Element(set=name, key=key_bytes(prefix, interface), case="za:2024-7", timeout_ms=timeout_ms)
 
 
-@pytest.fixture
-def net() -> Iterator[Net]:
-    """Everything listens, the structure is loaded, nobody is suspended."""
+@pytest.fixture(params=[NftKernel, IptablesKernel], ids=lambda backend: backend.name)
+def net(request: pytest.FixtureRequest) -> Iterator[Net]:
+    """Everything listens, the structure is loaded, nobody is suspended; on each backend in turn."""
     with (
         laboratory(TOPOLOGY) as lab,
         listen(lab["prov"], *_served()),
@@ -197,7 +243,7 @@ def net() -> Iterator[Net]:
         listen(lab["za"], *_endpoints("tcp", 5900), *_endpoints("udp", 5900)),
     ):
         with lab["gw"].inside():
-            kernel = NftKernel()
+            kernel = request.param()
             kernel.apply(Change(structure=STRUCTURE))
         yield Net(lab=lab, kernel=kernel)
         kernel.close()

@@ -179,6 +179,7 @@ class House:
         policy: str = "",
         operators: str = "[{name: Claire Martin, user: root, roles: [approver, operator]}]",
         more: str = "",
+        kernel: str = "nft",
     ) -> None:
         self.directory, self.space, self.companies = directory, space, tuple(companies)
         self.state, self.run, self.policies = directory / "state", directory / "run", directory / "policies"
@@ -199,7 +200,7 @@ class House:
         (directory / "sources.yaml").write_text(f"sources: {{billing: {{{source}}}}}\n")
         self.config.write_text(
             f"policies: policies\nsources: sources.yaml\nstate_dir: state\nrun_dir: run\nlisten: 127.0.0.1:{PORT}\n"
-            f"kernel: nft\nmode_ceiling: auto\noperators: {operators}\n{more}"
+            f"kernel: {kernel}\nmode_ceiling: auto\noperators: {operators}\n{more}"
         )
         self.set_clock(MONDAY)
 
@@ -411,8 +412,12 @@ class House:
 
     def nft(self, *arguments: str, text: str | None = None) -> str:
         """The `nft` program in the roles' namespace, as an administrator or a stranger runs it."""
+        return self.program("nft", *arguments, text=text)
+
+    def program(self, *command: str, text: str | None = None) -> str:
+        """Any program in the roles' namespace; it must succeed."""
         process = self.space.start(
-            ["nft", *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         output, _ = process.communicate(text, timeout=20)
         assert process.returncode == 0, output

@@ -1,0 +1,197 @@
+"""Floor 1, ruleset. Services and kinds of attachment -> sets, maps and chains."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal, TypeVar
+
+from agent.model import L4, Family, Selector, Service, Shape
+from agent.rules import (
+    CapMembers,
+    Chain,
+    DispatchFamily,
+    LookupService,
+    MemberSet,
+    PassAnswers,
+    PassMembers,
+    PassResets,
+    Refuse,
+    RefuseMembers,
+    ServiceEntry,
+    ServiceMap,
+    Side,
+    Structure,
+    Use,
+)
+from agent.ruleset.naming import FAMILIES, REFUSE, chain_name, has_family, set_name
+from agent.spans import box_order, disjoint
+
+#: A host with at most this many named ports is listed port by port in the hash map, which is cheaper to ask than ranges.
+MAX_LISTED_PORTS = 16
+
+_Asking = TypeVar("_Asking", RefuseMembers, CapMembers, PassMembers)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Needs:
+    """What measures may ask for besides refusal. What no policy can need is not made.
+
+    `cap`: a bandwidth cap. `drain`: connections that are open may go on for a while. `tracked`: the gateway tracks connections
+    already, so that a rule may ask which are open. Where it does not, such a rule would make it track everybody's; there a
+    drain lets everything of that customer and service through until it ends, because a doubt resolves to service on.
+    """
+
+    cap: bool = False
+    drain: bool = False
+    tracked: bool = False
+
+    @property
+    def uses(self) -> tuple[Use, ...]:
+        """The uses of sets that follow from it, for each service and shape."""
+        caps = (Use.CAP_TO, Use.CAP_FROM) if self.cap else ()
+        return (*caps, *((Use.DRAIN,) if self.drain else ()), Use.REFUSE)
+
+
+NO_NEEDS = Needs()
+
+
+def structure(services: Mapping[str, Service], shapes: Iterable[Shape], needs: Needs = NO_NEEDS) -> Structure:
+    """Compile the constant part of our table. Same arguments, in any order, give the same value.
+
+    Args:
+        services: the catalogue, by id.
+        shapes: the kinds of attachment in use; those of unknown or never-cut services are ignored.
+        needs: what measures may ask for.
+    """
+    shapes = frozenset(shapes)
+    sets: list[MemberSet] = []
+    chains: list[Chain] = []
+    entries: dict[tuple[str, Family, bool], list[ServiceEntry]] = {}
+    for family in FAMILIES:
+        of_family = sorted((s for s in shapes if s.family == family), key=lambda s: (s.service, -s.prefixlen, s.interface))
+        for service in _with_shapes(services, of_family, family):
+            mine = tuple(
+                MemberSet(
+                    name=set_name(service.id, family, shape.prefixlen, interface=shape.interface, use=use),
+                    family=family,
+                    prefixlen=shape.prefixlen,
+                    interface=shape.interface,
+                    use=use,
+                )
+                for use in needs.uses
+                for shape in of_family
+                if shape.service == service.id
+            )
+            sets += mine
+            for way in ("to", "from"):
+                chains.append(_service_chain(service, family, way, mine, needs))
+                for ranged in (False, True):
+                    entries.setdefault((way, family, ranged), []).extend(_entries(service, family, way, ranged=ranged))
+    maps = tuple(
+        ServiceMap(name=_map_name(way, family, ranged=ranged), family=family, ranged=ranged, entries=tuple(found))
+        for (way, family, ranged), found in sorted(entries.items(), key=lambda item: (item[0][1], item[0][0] != "to", item[0][2]))
+        if found
+    )
+    return Structure(sets=tuple(sets), maps=maps, chains=(*_base_chains(maps), *chains, *_refuse_chain(chains)))
+
+
+def _map_name(way: str, family: Family, *, ranged: bool) -> str:
+    return f"{way}_{'ranges' if ranged else 'hosts'}{family}"
+
+
+def _with_shapes(services: Mapping[str, Service], shapes: Iterable[Shape], family: Family) -> Iterator[Service]:
+    """The suspendable services that somebody of this family is connected for, ordered by id."""
+    for service_id in sorted({shape.service for shape in shapes}):
+        service = services.get(service_id)
+        if service is not None and service.class_.suspendable and has_family(service, family):
+            yield service
+
+
+def _service_chain(
+    service: Service, family: Family, way: Literal["to", "from"], sets: tuple[MemberSet, ...], needs: Needs
+) -> Chain:
+    """Caps before refusals: while a member moves from one to the other, a packet in between meets at least one of the two.
+
+    The cap on what a customer receives comes before the rule that lets TCP answers through: they are what it is about.
+    """
+    tcp = any(s.protocol is not L4.UDP and s.prefix.version == family for s in service.selectors)
+    side, cap = (Side.SOURCE, Use.CAP_TO) if way == "to" else (Side.DESTINATION, Use.CAP_FROM)
+    resets = (PassResets(),) if tcp and way == "to" else ()
+    answers = (PassAnswers(),) if tcp and way == "from" else ()
+    return Chain(
+        name=chain_name(service.id, family, way),
+        rules=(
+            *resets,
+            *_asking(CapMembers, (members for members in sets if members.use is cap), side),
+            *answers,
+            *_asking(partial(PassMembers, established=needs.tracked), (one for one in sets if one.use is Use.DRAIN), side),
+            *_asking(RefuseMembers, (members for members in sets if members.use is Use.REFUSE), side),
+        ),
+    )
+
+
+def _asking(form: Callable[..., _Asking], sets: Iterable[MemberSet], side: Side) -> Iterator[_Asking]:
+    """One rule a set; where the set has interfaces, one more for packets that a VRF took over from one of its members."""
+    for members in sets:
+        yield form(set=members.name, side=side)
+        if members.interface and side is Side.SOURCE:
+            yield form(set=members.name, side=side, member=True)
+
+
+def _base_chains(maps: tuple[ServiceMap, ...]) -> Iterator[Chain]:
+    """The two base chains and, per family, the chain of lookups behind each."""
+    forward = {family: tuple(_lookups(maps, family)) for family in FAMILIES}
+    to_gateway = {
+        family: tuple(
+            LookupService(map=m.name, family=family, side=Side.DESTINATION)
+            for m in maps
+            if m.name == _map_name("to", family, ranged=False)
+        )
+        for family in FAMILIES
+    }
+    hooks: tuple[tuple[Literal["forward", "input"], dict[Family, tuple[LookupService, ...]]], ...] = (
+        ("forward", forward),
+        ("input", to_gateway),
+    )
+    for hook, by_family in hooks:
+        used = [family for family in FAMILIES if by_family[family]]
+        if used:
+            dispatch = tuple(DispatchFamily(family=family, chain=f"{hook}{family}") for family in used)
+            yield Chain(name=hook, rules=dispatch, hook=hook)
+            yield from (Chain(name=f"{hook}{family}", rules=by_family[family]) for family in used)
+
+
+def _lookups(maps: tuple[ServiceMap, ...], family: Family) -> Iterator[LookupService]:
+    """Hosts before ranges, what customers send before what they receive."""
+    present = {m.name for m in maps}
+    for way, side in (("to", Side.DESTINATION), ("from", Side.SOURCE)):
+        for ranged in (False, True):
+            name = _map_name(way, family, ranged=ranged)
+            if name in present:
+                yield LookupService(map=name, family=family, side=side)
+
+
+def _refuse_chain(chains: list[Chain]) -> Iterator[Chain]:
+    if chains:
+        yield Chain(name=REFUSE, rules=(Refuse(tcp=True), Refuse(tcp=False)))
+
+
+# --- map entries ------------------------------------------------------------------------------------------------------
+
+
+def listed_by_port(selector: Selector) -> bool:
+    """True for a single host with few, named ports: it goes into the hash map, port by port, and also counts at `input`."""
+    host = selector.prefix.prefixlen == selector.prefix.max_prefixlen
+    ports = sum(high - low + 1 for low, high in selector.ports)
+    return host and selector.protocol is not L4.ANY and 0 < ports <= MAX_LISTED_PORTS
+
+
+def _entries(service: Service, family: Family, way: Literal["to", "from"], *, ranged: bool) -> Iterator[ServiceEntry]:
+    chain = chain_name(service.id, family, way)
+    selectors = [s for s in service.selectors if s.prefix.version == family and listed_by_port(s) is not ranged]
+    if ranged:
+        boxes = disjoint(selectors)
+    else:
+        boxes = {(s.prefix, s.protocol, (port, port)) for s in selectors for low, high in s.ports for port in range(low, high + 1)}
+    for prefix, protocol, ports in sorted(boxes, key=box_order):
+        yield ServiceEntry(prefix=prefix, protocol=protocol, ports=ports, chain=chain)
