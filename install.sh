@@ -26,6 +26,7 @@ fish_completion=/usr/local/share/fish/vendor_completions.d/ecluse.fish
 healthy_seconds=90
 
 dry='' force='' purge='' action=install
+schema='' known='' kept='' said=''
 
 # say FRENCH ENGLISH
 say() { case $language in fr*) printf '%s\n' "$1" ;; *) printf '%s\n' "$2" ;; esac; }
@@ -159,20 +160,45 @@ check_files() {
     "Version $(version) refuses these files; nothing was changed, the running version goes on."
 }
 
+# ledger_says QUERY: one value from the ledger, read as its owner, so that no file of root's appears beside it
+ledger_says() {
+  setpriv --reuid=ecluse-enforce --regid=ecluse-enforce --clear-groups --no-new-privs python3 -I -c '
+import sqlite3, sys
+print(sqlite3.connect(f"file:{sys.argv[1]}?mode=ro", uri=True).execute(sys.argv[2]).fetchone()[0])' "$state/ledger.db" "$1"
+}
+
+# What others said; what the agent notes of itself at each start does not count.
+facts() { ledger_says "SELECT count(*) FROM events WHERE type NOT IN ('agent.started', 'policy.loaded', 'policy.rejected')"; }
+
 check_ledger() {
   [ -z "$dry" ] && [ -e "$state/ledger.db" ] || return 0
-  setpriv --reuid=ecluse-enforce --regid=ecluse-enforce --clear-groups --no-new-privs "$opt/$release/bin/python" -I -c '
-import sys
-from pathlib import Path
-from agent.errors import EcluseError
-from agent.ledger.sqlite import Ledger
-try:
-    Ledger.open(Path(sys.argv[1]), read_only=True).close()
-except EcluseError as error:
-    sys.exit(str(error))
-' "$state/ledger.db" || stop 3 \
-    "Le registre est d'une version plus récente que $(version), ou illisible : pas de retour en arrière. Rien n'a été changé." \
-    "The ledger is of a newer version than $(version), or can not be read: no downgrade. Nothing was changed."
+  schema=$(ledger_says 'PRAGMA user_version') || stop 1 "$state/ledger.db ne peut pas être lu." "$state/ledger.db can not be read."
+  known=$("$opt/$release/bin/python" -I -c 'from agent.ledger.schema import VERSION; print(VERSION)')
+  [ "$schema" -le "$known" ] || stop 3 \
+    "Le registre est d'une version plus récente ($schema) que celle que connaît $(version) ($known) : pas de retour en arrière. Rien n'a été changé." \
+    "The ledger is of a newer version ($schema) than $(version) knows ($known): no downgrade. Nothing was changed."
+}
+
+# A new version may bring the ledger to a form that the former one can not read. Then a copy is kept, taken while nobody writes; the
+# rules stay meanwhile.
+keep_ledger() {
+  [ -n "$schema" ] && [ "$schema" -lt "$known" ] || return 0
+  systemctl stop ecluse-enforce.service
+  kept=$state/ledger.db.before-$(version)
+  cp --preserve=mode,ownership "$state/ledger.db" "$kept"
+  sync "$kept"
+  said=$(facts)
+}
+
+# The former version gets its ledger back, unless the new one has taken facts in the meantime: those must not be lost.
+put_back_ledger() {
+  [ -n "$kept" ] && [ "$(ledger_says 'PRAGMA user_version')" != "$schema" ] || return 0
+  systemctl stop ecluse-enforce.service 'ecluse-again@ecluse-enforce.timer'
+  [ "$(facts)" = "$said" ] || stop 1 \
+    "La version $(version) a déjà inscrit des faits dans un registre que $former ne peut pas lire ; pas de retour. L'agent est arrêté, les règles restent et leurs baux courent. La copie d'avant : $kept" \
+    "Version $(version) has already recorded facts in a ledger that $former can not read; no going back. The agent is stopped, the rules stay and their leases run. The copy from before: $kept"
+  rm -f "$state/ledger.db-wal" "$state/ledger.db-shm"
+  mv "$kept" "$state/ledger.db"
 }
 
 # put RELEASE: make a release the one that runs, with its units. The link moves in one step.
@@ -244,6 +270,7 @@ go_back() {
   trap - EXIT
   tell_journal
   say "La version $(version) ne fonctionne pas ici ; retour à $former." "Version $(version) does not work here; going back to $former." >&2
+  put_back_ledger
   put "$former"
   start_roles
   if healthy "$(cat "$opt/$former/share/ecluse/VERSION")"; then
@@ -285,6 +312,7 @@ install_or_upgrade() {
   local stopped=''
   if [ -n "$former" ] && ! is_active ecluse.target; then stopped=yes; fi
   if [ -n "$former" ] && [ "$former" != "$release" ] && [ -z "$stopped" ] && [ -z "$dry" ]; then trap go_back EXIT; fi
+  if [ -n "$former" ] && [ -z "$stopped" ] && [ -z "$dry" ]; then keep_ledger; fi
   local socket_before='' socket_after
   [ ! -e "$units/ecluse-serve.socket" ] || socket_before=$(cat "$units/ecluse-serve.socket")
   put "$release"
@@ -311,6 +339,7 @@ install_or_upgrade() {
       "ecluse $(version) is installed but does not work; the lines above say why."
   fi
   trap - EXIT
+  [ -z "$kept" ] || rm -f "$kept"
   forget_old
   say "ecluse $(version) est installé." "ecluse $(version) is installed."
   [ -n "$stopped" ] || LC_ALL=$language "$program" status || true

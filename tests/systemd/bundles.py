@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from agent.ledger.schema import VERSION
 from tests.process.house import ROOT
 
 _PARTS = ("agent", "release", "systemd", "policies", "docs", "requirements", "install.sh", "pyproject.toml", "README.md", "LICENSE")
@@ -41,8 +42,18 @@ def bundle(room: Path, version: str = "", change: Callable[[Path], None] = lambd
 
 def broken(root: Path) -> None:
     """An enforcer that dies at its start."""
-    path = root / "agent" / "enforce.py"
-    text = path.read_text()
-    at = text.index("def _kernel(")
-    end = text.index(":\n", at) + 2
-    path.write_text(f"{text[:end]}    raise SystemExit('a mistake of this version')\n{text[end:]}")
+    with (root / "agent" / "enforce.py").open("a") as file:
+        file.write("\nraise SystemExit('a mistake of this version')\n")
+
+
+def broken_after_migrating(root: Path) -> None:
+    """An enforcer that brings the ledger to a schema of its own, and dies before it takes the first fact."""
+    schema, migrations, enforcer = (root / "agent" / name for name in ("ledger/schema.py", "ledger/migrations.py", "enforcer.py"))
+    text, head = schema.read_text(), f"\nVERSION = {VERSION}\n"
+    assert head in text
+    schema.write_text(text.replace(head, f"\nVERSION = {VERSION + 1}\n"))
+    with migrations.open("a") as file:
+        file.write(f"\n_STEPS[{VERSION}] = lambda db, events: db.execute('CREATE TABLE later (one INTEGER)')\n")
+    text, head = enforcer.read_text(), "    async def run(self) -> None:\n"
+    assert head in text
+    enforcer.write_text(text.replace(head, f"{head}        raise SystemExit('a later mistake')\n"))

@@ -8,7 +8,7 @@ import pytest
 
 from agent.lab import Endpoint, Laboratory, laboratory, listen
 from tests.process.test_traffic import DEBTOR, NEIGHBOUR, TOPOLOGY, VPN, VPN6
-from tests.systemd.bundles import broken, bundle
+from tests.systemd.bundles import broken, broken_after_migrating, bundle
 from tests.systemd.debian import container
 from tests.systemd.gateway import Gateway
 
@@ -44,11 +44,10 @@ def broken_version(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return bundle(tmp_path_factory.mktemp("broken"), "99.2.0", broken)
 
 
-@pytest.fixture
-def bare() -> Iterator[tuple[Laboratory, Gateway]]:
-    """A gateway in which nothing is installed."""
-    with a_gateway() as found:
-        yield found
+@pytest.fixture(scope="session")
+def migrating_version(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of a later version that has another ledger and can not start."""
+    return bundle(tmp_path_factory.mktemp("migrating"), "99.3.0", broken_after_migrating)
 
 
 @pytest.fixture(scope="module")

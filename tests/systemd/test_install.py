@@ -201,6 +201,22 @@ def test_an_upgrade_that_does_not_work_goes_back_to_the_running_version(provider
     assert local.settle().whole
 
 
+def test_an_upgrade_that_fails_after_it_changed_the_ledger_gives_the_former_version_its_ledger_back(provider, migrating_version):
+    lab, gateway, local = provider
+    before = len(gateway.events("payment.received", "zb"))
+    assert gateway.pay("zb", "1").status == 200
+    with Watcher(lab) as watcher:
+        said = gateway.install(migrating_version, code=1)
+    assert "a later mistake" in said
+    assert "The former version runs again" in said
+    assert set(watcher.seen) == {"refused"}
+    assert gateway.version() == "99.1.0"
+    assert gateway.suspended() == {"za"}
+    assert len(gateway.events("payment.received", "zb")) == before + 1
+    assert gateway.pay("zb", "1").status == 200
+    assert local.settle().whole
+
+
 def test_a_downgrade_to_a_version_that_does_not_know_the_ledger_is_refused(provider, this_version):
     lab, gateway, _ = provider
     version = set_ledger_version(gateway, 999)
