@@ -45,13 +45,21 @@ demo: $(VENV)/run ## the main job on real nftables and real packets, in namespac
 	@$(BIN)/ecluse demo
 
 .PHONY: test
-test: lint $(VENV)/dev ## everything: lint, core, contracts, packets, faults, processes (root)
-	@$(BIN)/pytest -q -n auto tests/core
+test: lint coverage ## everything: lint, core, contracts, packets, faults, processes (root)
+	@$(BIN)/pytest -q -n auto -m hypothesis tests/core
 	@$(BIN)/pytest --ignore=tests/core
 
 .PHONY: check
 check: lint $(VENV)/dev ## lint and core tests, with fewer examples than `make test`; no root
 	@ECLUSE_EXAMPLES=0.25 $(BIN)/pytest -q -n auto tests/core
+
+# Without generated examples, so that what is covered does not depend on chance; `make test` runs those beside it.
+.PHONY: coverage
+coverage: $(VENV)/dev ## core tests but for generated examples; they must take every branch of floors 0 and 1
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest -q -n auto -m "not hypothesis" tests/core
+	@$(BIN)/coverage combine -q
+	@$(BIN)/coverage report --include="$$($(BIN)/python -m tests.core.covered)"
 
 .PHONY: lint
 lint: $(VENV)/dev ## ruff, mypy and shellcheck

@@ -154,7 +154,7 @@ def load(gateway: Gateway, *, page: int = LOAD_PAGE) -> Generator[None, None, in
             gateway.kernel.apply(Change(add=batch))
             loaded += len(batch)
         yield
-    gateway.in_kernel(loaded)
+    gateway.in_kernel(wanted=loaded, found=loaded)
     return loaded
 
 
@@ -192,7 +192,7 @@ def audit(gateway: Gateway) -> Breath:
         strangers += _remove(gateway, odd)
         yield
     repaired = yield from _put_back(gateway, sorted({companies[at] for at in expected.values()}))
-    gateway.in_kernel(found)
+    gateway.in_kernel(wanted=wanted, found=found)
     return Audited(wanted=wanted, found=found, strangers=strangers, repaired=repaired)
 
 

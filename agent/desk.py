@@ -62,11 +62,12 @@ class Desk:
             return outcome.status, outcome.message
         for event in outcome.events:
             if favourable(event.type):
-                self.gateway.arrived.setdefault(event.subject, begun)
+                self.gateway.arrived.setdefault(event.subject, (begun, event.occurred_at))
         answer: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
         if not self._waiting:
             asyncio.get_running_loop().call_soon(self._commit)
         self._waiting.append((outcome, answer))
+        self.gateway.metrics.inbox(len(self._waiting))
         status, message = await answer
         self.gateway.metrics.webhook(source, outcome.kind if status == outcome.status else "unwritable")
         return status, message
@@ -74,6 +75,7 @@ class Desk:
     def _commit(self) -> None:
         """Everything that waits, in one transaction; if it fails, one by one what can be told apart."""
         waiting, self._waiting = self._waiting, []
+        self.gateway.metrics.inbox(0)
         try:
             self.take(tuple(event for outcome, _ in waiting for event in outcome.events))
         except EventError:

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from agent import __version__, channel, operate, systemd
+from agent import __version__, channel, figures, operate, systemd
+from agent.clockwork import Clockwork, look
 from agent.config import Config, billing_sources, load_sources
 from agent.enforcer import Enforcer
 from agent.errors import ConfigError, EcluseError, ProofFailed
@@ -33,13 +34,16 @@ def wall_clock() -> datetime:
     return datetime.now(UTC)
 
 
-async def enforce(config: Config, *, now: Clock = wall_clock, stopping: asyncio.Event | None = None) -> None:
+async def enforce(
+    config: Config, *, now: Clock = wall_clock, stopping: asyncio.Event | None = None, clockwork: Clockwork | None = None
+) -> None:
     """Run the role until `stopping` is set (or SIGTERM/SIGINT when it is None).
 
     Args:
         config: the host's configuration.
         now: the clock; only the demo and tests give another than the wall clock.
         stopping: set by a caller that runs several roles in one process.
+        clockwork: looks whether `now` is to be trusted; None where somebody else states it.
 
     Raises:
         EcluseError: it can not start; the message says what to mend.
@@ -50,10 +54,11 @@ async def enforce(config: Config, *, now: Clock = wall_clock, stopping: asyncio.
     sources = billing_sources(configs)
     chosen = choose(config.kernel)
     log.info("kernel: %s (%s)", chosen.kernel.name, chosen.en)
+    metrics = EnforcerMetrics(sources=sources, version=__version__)
     with Ledger.open(config.state_dir / "ledger.db") as ledger:
         gateway = Gateway(
             ledger=ledger,
-            kernel=chosen.kernel,
+            kernel=figures.Metered(chosen.kernel, metrics),
             kernel_why=(chosen.fr, chosen.en),
             rules=rules,
             now=now,
@@ -62,7 +67,7 @@ async def enforce(config: Config, *, now: Clock = wall_clock, stopping: asyncio.
             ceiling=config.mode_ceiling,
             feeds=operate.feeds(sources),
             most_elements=config.max_elements,
-            metrics=EnforcerMetrics(sources=sources, version=__version__),
+            metrics=metrics,
         )
         gateway.metrics.ceiling(config.mode_ceiling.value)
         # Other policies than those the former process ended with are compared before they may suspend, as after a reload.
@@ -79,7 +84,9 @@ async def enforce(config: Config, *, now: Clock = wall_clock, stopping: asyncio.
             stopping=stopping or asyncio.Event(),
             adopting=compiled if gateway.review else None,
             open_watch=chosen.open_watch,
+            clock=clockwork,
         )
+        look(clockwork, gateway, sources)  # before anything of now is written: the last fact tells whether it was set back
         enforcer.loaded()
         if problems:
             enforcer.reject(problems)
@@ -153,7 +160,7 @@ def stop_path(config: Config) -> Path:
 def main(config: Config) -> int:
     """Run the role as a process. Returns the exit code."""
     try:
-        asyncio.run(enforce(config))
+        asyncio.run(enforce(config, clockwork=Clockwork()))
     except EcluseError as error:
         log.critical("%s", error)
         return 1

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agent import __version__, alarm, audit, channel, operate, systemd
+from agent import __version__, alarm, audit, channel, clockwork, figures, operate, systemd
 from agent.billing import Source
 from agent.config import Config, SourceConfig, billing_sources, company_of, load_sources
 from agent.desk import Desk
@@ -63,6 +63,7 @@ class Enforcer:
     source_configs: Mapping[str, SourceConfig]
     sources: Mapping[str, Source]
     open_watch: Callable[[], Watch] | None = None
+    clock: clockwork.Clockwork | None = None
     queue: Queue = field(default_factory=Queue)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -188,6 +189,7 @@ class Enforcer:
             await self._audit(audit.start)
 
     async def _cycle(self) -> None:
+        clockwork.look(self.clock, self.gateway, self.sources)
         if not self.gateway.ledger_good and self.gateway.catch_up(lambda events: alarm.alarms(self.gateway, events)):
             self.queue.forgive()
         await self._settle_due()
@@ -206,11 +208,7 @@ class Enforcer:
         else:
             self._look()
         self.gateway.ledger.tidy()
-        seq, _ = self.gateway.ledger.head()
-        self.gateway.metrics.ledger(sequence=seq, writable=self.gateway.ledger_good)
-        measures = self.gateway.ledger.counts().measures
-        failing = sum(bool(self.gateway.ledger.measures_of(name)) for name in self.gateway.failures)
-        self.gateway.metrics.companies(desired=measures, actual=measures - failing)
+        figures.take(self.gateway)
 
     def _look(self) -> None:
         """Look by the clock whether our table is as it should be, where nobody tells (legacy iptables)."""

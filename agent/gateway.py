@@ -15,7 +15,7 @@ from pathlib import Path
 from agent import __version__, stopfile
 from agent.breaker import Load
 from agent.calendar import day_start, local_date, public_holidays
-from agent.case import EMPTY_RECORD, HostFacts, Record, fold, host_facts
+from agent.case import EMPTY_RECORD, ClockState, HostFacts, Record, fold, host_facts
 from agent.continuity import Lookout, Nobody
 from agent.errors import LedgerCorrupt, LedgerUnwritable
 from agent.event import HOST, Event
@@ -85,10 +85,11 @@ class Gateway:
     `volatile`: facts the ledger could not take yet, by company: authentic ones that can only help, and what was done on their
     ground. They count like recorded ones, and are recorded as soon as the ledger takes them. `waiting`: proposed cases that wait
     for persons or the moment, by company, as far as they were looked at since the start (they are every minute); `again`:
-    companies to be looked at now although nothing was said about them. `review`: see there; None once it is over. `held`: changes
-    that the guard holds, by company, in French and English. `kernel_why`: why this backend, in both. `most_elements`: so many may
-    be refused anew to one company at once. `lookout`: who looks at local applications. `fight`: how often our table had to be put
-    back lately.
+    companies to be looked at now although nothing was said about them. `review`: see there; None once it is over. `arrived`: when
+    a fact that may restore came in (monotonic) and happened, by company. `clock`: as the agent sees it, None where it does not
+    look; `clock_steps`: how often it jumped. `held`: changes that the guard holds, by company, in French and English. `kernel_why`:
+    why this backend, in both. `most_elements`: so many may be refused anew to one company at once. `lookout`: who looks at local
+    applications. `fight`: how often our table had to be put back lately.
     """
 
     ledger: Ledger
@@ -100,8 +101,10 @@ class Gateway:
     ceiling: Mode
     feeds: tuple[str, ...]
     metrics: EnforcerMetrics
+    clock: ClockState | None = None
+    clock_steps: int = 0
     volatile: dict[str, list[Event]] = field(default_factory=dict)
-    arrived: dict[str, float] = field(default_factory=dict)
+    arrived: dict[str, tuple[float, datetime]] = field(default_factory=dict)
     waiting: dict[str, tuple[str, ...]] = field(default_factory=dict)
     again: dict[str, None] = field(default_factory=dict)
     review: Review | None = None
@@ -140,7 +143,7 @@ class Gateway:
             feeds={source: host.heartbeats.get(source) for source in self.feeds},
             standing=host.standing,
             paused=self.stop.all is not None,
-            clock=host.clock,
+            clock=self.clock or host.clock,
             insolvency_checked_at=host.insolvency_checked_at,
             load=Load(
                 ordered=tuple(self.tally.ordered),
@@ -164,6 +167,7 @@ class Gateway:
                     sorted(one.fact for one in host.standing),
                     None if self.stop.all is None else self.stop.all.restore,
                     sorted(self.stop.companies),
+                    self.clock_steps,
                 ]
             ).encode()
         ).hexdigest()[:32]
@@ -345,9 +349,10 @@ class Gateway:
         """Obey a pause that could not be written to the stop file; None ends it."""
         self.held_in_memory = pause
 
-    def in_kernel(self, elements: int) -> None:
-        """So many of our elements were found in the kernel, all companies together."""
-        self.metrics.attachments(desired=elements, actual=elements)
+    def in_kernel(self, *, wanted: int, found: int) -> None:
+        """The whole kernel was compared with the whole ledger: so many elements were wanted, so many of them found."""
+        self.metrics.attachments(desired=wanted, actual=found)
+        self.metrics.audited(at=self.now().timestamp())
 
     def ledger_bad(self, what: str) -> None:
         """The ledger did not commit: no suspension and no renewal until it does."""

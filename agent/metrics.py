@@ -7,16 +7,41 @@
 4. Times are in seconds; points in time are UNIX seconds and are passed in.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, generate_latest
 
 #: What becomes of the kernel: the values of `kind` in `ecluse_changes_total`.
 CHANGES = ("suspend", "restore", "renew", "repair")
 
+#: Why something of ours was put right: the values of `cause` in `ecluse_repairs_total`.
+REPAIRS = ("flush", "drift", "strangers", "members")
+
+#: What failed: the values of `kind` in `ecluse_failures_total`.
+FAILURES = ("kernel", "ledger", "proof", "bug")
+
+#: What the kernel is asked: the values of `operation` in `ecluse_kernel_*`.
+OPERATIONS = ("apply", "observe", "dump")
+
+#: What becomes of a webhook: the values of `outcome` in `ecluse_webhooks_total`.
+OUTCOMES = (
+    "accepted",
+    "ignored",
+    "unknown_customer",
+    "unknown_source",
+    "bad_signature",
+    "stale",
+    "future",
+    "test_mode",
+    "malformed",
+    "forbidden",
+    "unwritable",
+)
+
 #: The label of every source that is not configured.
 UNKNOWN = "unknown"
 
+_AGES = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0, 604800.0)
 _MILLISECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 30.0)
 
 
@@ -47,6 +72,47 @@ class EnforcerMetrics:
             buckets=_MILLISECONDS,
             registry=registry,
         )
+        self._age = Histogram(
+            "ecluse_fact_age_at_restore_seconds",
+            "From when a fact that restores happened, as its source says, to the kernel's confirmation",
+            buckets=_AGES,
+            registry=registry,
+        )
+        self._kernel_seconds = Histogram(
+            "ecluse_kernel_seconds", "Time of one call of the kernel", ["operation"], buckets=_MILLISECONDS, registry=registry
+        )
+        self._kernel_errors = Counter("ecluse_kernel_errors", "Calls that the kernel refused", ["operation"], registry=registry)
+        self._inbox = Gauge("ecluse_inbox_depth", "Webhooks that wait for their commit", registry=registry)
+        self._due = Gauge("ecluse_due_companies", "Companies that wait to be decided about, up to 1000", registry=registry)
+        self._held = Gauge(
+            "ecluse_held_companies", "Companies whose change is too big to be made without a look", registry=registry
+        )
+        self._stopped = Gauge("ecluse_stopped_companies", "Companies that the stop file names", registry=registry)
+        self._volatile = Gauge(
+            "ecluse_volatile_facts", "Facts that count and that the ledger could not take yet", registry=registry
+        )
+        self._failing = Gauge("ecluse_failing", "Companies and parts that fail now and are tried again", registry=registry)
+        self._reviewing = Gauge(
+            "ecluse_policy_under_review",
+            "1 while new policies are compared with the former ones before they may suspend",
+            registry=registry,
+        )
+        self._audited = Gauge(
+            "ecluse_last_audit_timestamp_seconds",
+            "When the whole kernel was last compared with the whole ledger",
+            registry=registry,
+        )
+        self._used = Gauge("ecluse_ledger_bytes", "Size of the ledger's file with its log", registry=registry)
+        self._free = Gauge("ecluse_state_free_bytes", "Room on the disk that the ledger is on", registry=registry)
+        self._beats = Gauge(
+            "ecluse_feed_last_heartbeat_timestamp_seconds",
+            "When a billing source that must report last did; 0 for never",
+            ["source"],
+            registry=registry,
+        )
+        self._clock = Gauge("ecluse_clock_synchronised", "1 while the host's clock is known to be right", registry=registry)
+        self._clock_offset = Gauge("ecluse_clock_offset_seconds", "By how much it may be off", registry=registry)
+        self._clock_steps = Counter("ecluse_clock_steps", "Jumps of the host's clock", registry=registry)
         self._webhooks = Counter(
             "ecluse_webhooks", "Webhooks by source and what became of them", ["source", "outcome"], registry=registry
         )
@@ -78,10 +144,22 @@ class EnforcerMetrics:
         # A series that only appears with its first event hides that event from rate().
         for kind in CHANGES:
             self._changes.labels(kind)
+        for cause in REPAIRS:
+            self._repairs.labels(cause)
+        for kind in FAILURES:
+            self._failures.labels(kind)
+        for operation in OPERATIONS:
+            self._kernel_errors.labels(operation)
+        self.know(self._sources)
 
     def know(self, sources: Iterable[str]) -> None:
         """Take the names of the billing sources configured now (after a reload)."""
+        for gone in self._sources - frozenset(sources):
+            self._beats.remove(gone)
         self._sources = frozenset(sources)
+        for source in (*self._sources, UNKNOWN):
+            for outcome in OUTCOMES:
+                self._webhooks.labels(source, outcome)
 
     def companies(self, *, desired: int, actual: int) -> None:
         """How many companies have a measure, as decided and as found in the kernel."""
@@ -107,9 +185,58 @@ class EnforcerMetrics:
         """Something failed; `kind` is a constant of the caller, such as `kernel`."""
         self._failures.labels(kind).inc()
 
-    def restored(self, seconds: float) -> None:
-        """From the receipt of the fact that restores until the kernel confirmed, in seconds."""
+    def restored(self, seconds: float, *, age: float) -> None:
+        """From the receipt of the fact that restores until the kernel confirmed, and from when it happened, in seconds."""
         self._restore.observe(seconds)
+        self._age.observe(max(0.0, age))
+
+    def kernel_call(self, operation: str, seconds: float) -> None:
+        """The kernel was asked; `operation` is one of `OPERATIONS`."""
+        self._kernel_seconds.labels(operation).observe(seconds)
+
+    def kernel_error(self, operation: str) -> None:
+        """The kernel refused."""
+        self._kernel_errors.labels(operation).inc()
+
+    def inbox(self, depth: int) -> None:
+        """So many webhooks wait for their commit."""
+        self._inbox.set(depth)
+
+    def waiting(self, *, due: int, held: int, stopped: int, volatile: int, failing: int) -> None:
+        """What waits, by the reason: numbers of companies, and of facts."""
+        self._due.set(due)
+        self._held.set(held)
+        self._stopped.set(stopped)
+        self._volatile.set(volatile)
+        self._failing.set(failing)
+
+    def reviewing(self, *, is_on: bool) -> None:
+        """Whether new policies are compared with the former ones."""
+        self._reviewing.set(is_on)
+
+    def audited(self, *, at: float) -> None:
+        """The whole kernel was compared with the whole ledger (UNIX seconds)."""
+        self._audited.set(at)
+
+    def disk(self, *, used: int, free: int) -> None:
+        """Bytes of the ledger, and bytes that are left where it is."""
+        self._used.set(used)
+        self._free.set(free)
+
+    def feeds(self, beats: Mapping[str, float | None]) -> None:
+        """When each source that must report last did (UNIX seconds)."""
+        for source, at in beats.items():
+            if source in self._sources:
+                self._beats.labels(source).set(at or 0.0)
+
+    def clock(self, *, synchronised: bool, offset: float) -> None:
+        """Whether the clock is known to be right, and by how many seconds it may be off."""
+        self._clock.set(synchronised)
+        self._clock_offset.set(offset)
+
+    def clock_stepped(self) -> None:
+        """The clock jumped."""
+        self._clock_steps.inc()
 
     def webhook(self, source: str, outcome: str) -> None:
         """A webhook was answered; `outcome` is a constant of the caller, such as `accepted` or `bad_signature`."""

@@ -25,7 +25,6 @@ from agent.rules import (
     PassAnswers,
     PassMembers,
     PassResets,
-    Refuse,
     RefuseMembers,
     Rule,
     ServiceEntry,
@@ -108,10 +107,8 @@ def rule_text(rule: Rule, sets: Mapping[str, MemberSet]) -> str:
             return "tcp flags & (fin | syn | rst | ack) != syn return"
         case RefuseMembers() | CapMembers() | PassMembers():
             return _member_rule(rule, sets[rule.set])
-        case Refuse(tcp=True):
-            return "meta l4proto tcp reject with tcp reset"
-        case Refuse():
-            return "reject with icmpx admin-prohibited"
+        case _:  # nothing but `Refuse` is left, or mypy would not let `tcp` be read
+            return "meta l4proto tcp reject with tcp reset" if rule.tcp else "reject with icmpx admin-prohibited"
 
 
 def _member_rule(rule: RefuseMembers | CapMembers | PassMembers, members: MemberSet) -> str:
@@ -122,7 +119,7 @@ def _member_rule(rule: RefuseMembers | CapMembers | PassMembers, members: Member
             return f"{found} goto {REFUSE}"
         case CapMembers():
             return f"{found} drop"
-        case PassMembers():
+        case _:  # `PassMembers`
             return f"{'ct state established ' if rule.established else ''}{found} accept"
 
 

@@ -372,7 +372,7 @@ def _count(gateway: Gateway, company_id: str, outcome: list[Event]) -> None:
             gateway.metrics.changed("restore")
             since = gateway.arrived.pop(company_id, None)
             if since is not None:
-                gateway.metrics.restored(time.monotonic() - since)
+                gateway.metrics.restored(time.monotonic() - since[0], age=(gateway.now() - since[1]).total_seconds())
 
 
 def _sentence(company_id: str, judgement: Judgement, outcome: list[Event]) -> str:

@@ -7,13 +7,16 @@ import asyncio
 import signal
 
 from agent import serve as listening
+from agent.clockwork import Clockwork
 from agent.config import Config
 from agent.enforce import Clock, enforce, wall_clock
 from agent.errors import EcluseError
 from agent.gateway import log
 
 
-async def run(config: Config, *, now: Clock = wall_clock, stopping: asyncio.Event | None = None) -> None:
+async def run(
+    config: Config, *, now: Clock = wall_clock, stopping: asyncio.Event | None = None, clockwork: Clockwork | None = None
+) -> None:
     """Run until `stopping` is set (or SIGTERM/SIGINT when it is None). If one role ends, so does the other.
 
     Raises:
@@ -31,7 +34,7 @@ async def run(config: Config, *, now: Clock = wall_clock, stopping: asyncio.Even
         stop.set()
 
     async with asyncio.TaskGroup() as roles:
-        hand = roles.create_task(enforce(config, now=now, stopping=stop))
+        hand = roles.create_task(enforce(config, now=now, stopping=stop, clockwork=clockwork))
         face = roles.create_task(listening.serve(enforcer=config.intake_socket, stop=stop, sockets=sockets))
         roles.create_task(until_stopped(hand))
         roles.create_task(until_stopped(face))
@@ -41,7 +44,7 @@ def main(config: Config) -> int:
     """Run as a process. Returns the exit code."""
     code = 0
     try:
-        asyncio.run(run(config))
+        asyncio.run(run(config, clockwork=Clockwork()))
     except* EcluseError as group:
         for error in group.exceptions:
             log.critical("%s", error)

@@ -43,7 +43,7 @@ class Ledger:
 
     def __init__(self, db: sqlite3.Connection, path: Path, lock: int | None) -> None:
         self._db = db
-        self._path = path
+        self.path = path
         self._lock = lock
         self._mutex = threading.RLock()
         self._commits = 0
@@ -377,14 +377,14 @@ class Ledger:
     def _transaction(self) -> Iterator[None]:
         with self._mutex:
             if self._lock is None:
-                raise LedgerUnwritable(f"{self._path}: opened read-only, or closed. Ask the process that owns it.")
+                raise LedgerUnwritable(f"{self.path}: opened read-only, or closed. Ask the process that owns it.")
             try:
                 self._db.execute("BEGIN IMMEDIATE")
                 yield
                 self._db.execute("COMMIT")
                 self._commits += 1
             except SQLITE_ERRORS as error:
-                raise LedgerUnwritable(f"{self._path}: {error}. Nothing was kept; see to the disk, then try again.") from error
+                raise LedgerUnwritable(f"{self.path}: {error}. Nothing was kept; see to the disk, then try again.") from error
             finally:
                 if self._db.in_transaction:
                     with suppress(sqlite3.Error):  # the log has no commit, so the batch is gone either way
@@ -396,7 +396,7 @@ class Ledger:
             try:
                 yield
             except SQLITE_ERRORS as error:
-                raise LedgerCorrupt(seq=0, what=f"{self._path} can not be read: {error}") from error
+                raise LedgerCorrupt(seq=0, what=f"{self.path} can not be read: {error}") from error
 
     def _all(self, query: str, arguments: Any) -> list[Any]:
         with self._reading():
@@ -436,4 +436,4 @@ class Ledger:
                 raise LedgerCorrupt(seq=last + 1, what=f"missing; a record was folded from row {folded}")
             (found,) = self._db.execute("PRAGMA integrity_check(1)").fetchone()
             if found != "ok":
-                raise LedgerCorrupt(seq=0, what=f"{self._path}: {found}. Restore it from a backup")
+                raise LedgerCorrupt(seq=0, what=f"{self.path}: {found}. Restore it from a backup")

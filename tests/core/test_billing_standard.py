@@ -253,12 +253,13 @@ def test_a_batch_is_one_fact_each_numbered_from_one():
 
 def test_a_batch_with_one_bad_fact_is_refused_whole_and_every_problem_is_told():
     bad = PAYMENT | {"data": {"payment": "x", "amount": "-1", "currency": "EUR"}}
-    body = json.dumps({"events": [PAYMENT, bad, PAYMENT, {"type": "heartbeat"}]}).encode()
+    body = json.dumps({"events": [PAYMENT, bad, PAYMENT, {"type": "heartbeat"}, "a payment"]}).encode()
     with pytest.raises(Rejected) as error:
         read(signed(body), body, source(), NOW)
     assert error.value.status == 400
     assert "events[1].amount: negative sum" in error.value.what
     assert "events[3].occurred_at: missing" in error.value.what
+    assert "events[4].body: not an object" in error.value.what
 
 
 @pytest.mark.parametrize("events", [[], [PAYMENT] * 251, {}, "x", None])

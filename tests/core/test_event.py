@@ -83,6 +83,23 @@ def test_a_wrong_field_is_named(change, field):
     assert refused.value.field == field
 
 
+@pytest.mark.parametrize(
+    ("type_", "body", "why"),
+    [
+        ("case.delayed", {"case": "za:N1", "until": 20260403}, "until: not a date and time"),
+        ("clock.checked", {"synchronised": "yes", "offset_ms": 1}, "synchronised: not true or false"),
+        ("clock.checked", {"synchronised": 1, "offset_ms": 1}, "synchronised: not true or false"),
+        ("clock.checked", {"synchronised": True, "offset_ms": -1}, "offset_ms: not a whole number"),
+        ("clock.checked", {"synchronised": True, "offset_ms": True}, "offset_ms: not a whole number"),
+        ("clock.checked", {"synchronised": True, "offset_ms": "1"}, "offset_ms: not a whole number"),
+        ("clock.checked", {"synchronised": True, "offset_ms": 10**9 + 1}, "offset_ms: not a whole number"),
+    ],
+)
+def test_a_value_of_another_kind_is_named_and_refused(type_, body, why):
+    with pytest.raises(EventError, match=why):
+        parse_body(type_, body)
+
+
 @pytest.mark.parametrize("body", [None, [], "x", 1])
 def test_a_body_is_an_object(body):
     with pytest.raises(EventError, match="not an object"):

@@ -174,6 +174,7 @@ ROOMS: Mapping[str, Room] = {
     "stopfile": Room(floor=2),
     "metrics": Room(floor=2),
     "log": Room(floor=2),
+    "clock": Room(floor=2),
     "systemd": Room(floor=2),
     "probe": Room(floor=2, may={"continuity": "what a look ends with"}),
     "lab": Room(floor=2),
@@ -298,6 +299,23 @@ ROOMS: Mapping[str, Room] = {
             "record": "a company without a case is judged only when it is asked for",
             "report": "tells it in the same words",
             "walk": "does the walking",
+        },
+    ),
+    "figures": Room(
+        floor=3,
+        may={
+            "gateway": "the value it looks at",
+            "kernel": "counts what it is asked",
+            "metrics": "what is told to Prometheus",
+        },
+    ),
+    "clockwork": Room(
+        floor=3,
+        may={
+            "billing": "whether a source may state it",
+            "clock": "what the host says",
+            "gateway": "lets the gate know",
+            "host": "the state of the clock as a value",
         },
     ),
     "erasure": Room(

@@ -27,7 +27,17 @@ def filled() -> EnforcerMetrics:
     metrics.changed("renew", 40)
     metrics.repaired("flush", 6)
     metrics.failed("kernel")
-    metrics.restored(0.004)
+    metrics.restored(0.004, age=42.0)
+    metrics.kernel_call("apply", 0.003)
+    metrics.kernel_error("apply")
+    metrics.inbox(2)
+    metrics.waiting(due=4, held=1, stopped=5, volatile=6, failing=7)
+    metrics.reviewing(is_on=True)
+    metrics.audited(at=950.0)
+    metrics.disk(used=4096, free=10**9)
+    metrics.feeds({"stripe-main": 800.0, "nobody": 1.0})
+    metrics.clock(synchronised=True, offset=0.003)
+    metrics.clock_stepped()
     metrics.webhook("stripe-main", "accepted")
     metrics.clock_skew("stripe-main", -1.5)
     metrics.cycle(0.02, good_at=1000.0)
@@ -53,6 +63,28 @@ def test_every_promised_figure_is_exposed() -> None:
         ("ecluse_payment_to_restore_seconds_bucket", (("le", "0.002"),)): 0,
         ("ecluse_payment_to_restore_seconds_bucket", (("le", "0.005"),)): 1,
         ("ecluse_payment_to_restore_seconds_count", ()): 1,
+        ("ecluse_fact_age_at_restore_seconds_bucket", (("le", "30.0"),)): 0,
+        ("ecluse_fact_age_at_restore_seconds_bucket", (("le", "60.0"),)): 1,
+        ("ecluse_kernel_seconds_count", (("operation", "apply"),)): 1,
+        ("ecluse_kernel_errors_total", (("operation", "apply"),)): 1,
+        ("ecluse_kernel_errors_total", (("operation", "observe"),)): 0,
+        ("ecluse_inbox_depth", ()): 2,
+        ("ecluse_due_companies", ()): 4,
+        ("ecluse_held_companies", ()): 1,
+        ("ecluse_stopped_companies", ()): 5,
+        ("ecluse_volatile_facts", ()): 6,
+        ("ecluse_failing", ()): 7,
+        ("ecluse_policy_under_review", ()): 1,
+        ("ecluse_last_audit_timestamp_seconds", ()): 950,
+        ("ecluse_ledger_bytes", ()): 4096,
+        ("ecluse_state_free_bytes", ()): 10**9,
+        ("ecluse_feed_last_heartbeat_timestamp_seconds", (("source", "stripe-main"),)): 800,
+        ("ecluse_clock_synchronised", ()): 1,
+        ("ecluse_clock_offset_seconds", ()): 0.003,
+        ("ecluse_clock_steps_total", ()): 1,
+        ("ecluse_repairs_total", (("cause", "drift"),)): 0,
+        ("ecluse_failures_total", (("kind", "bug"),)): 0,
+        ("ecluse_webhooks_total", (("outcome", "bad_signature"), ("source", "stripe-main"))): 0,
         ("ecluse_webhooks_total", (("outcome", "accepted"), ("source", "stripe-main"))): 1,
         ("ecluse_webhook_clock_skew_seconds", (("source", "stripe-main"),)): -1.5,
         ("ecluse_last_good_cycle_timestamp_seconds", ()): 1000,
@@ -133,3 +165,11 @@ def test_the_listening_role_tells_requests_and_whether_the_enforcer_answers() ->
     assert value(metrics, "ecluse_enforcer_up") == 1
     metrics.enforcer(up=False)
     assert value(metrics, "ecluse_enforcer_up") == 0
+
+
+def test_a_source_that_is_gone_is_not_told_of_any_more() -> None:
+    metrics = EnforcerMetrics(sources=["bank", "erp"])
+    metrics.feeds({"bank": 5.0, "erp": None})
+    metrics.know(["erp"])
+    assert value(metrics, "ecluse_feed_last_heartbeat_timestamp_seconds", source="bank") is None
+    assert value(metrics, "ecluse_feed_last_heartbeat_timestamp_seconds", source="erp") == 0

@@ -90,3 +90,22 @@ def with_rules(built: Structure, number: int, rules) -> Structure:
     chains = [*built.chains]
     chains[number] = replace(chains[number], rules=rules)
     return replace(built, chains=tuple(chains))
+
+
+def test_members_stand_in_their_own_set_so_that_one_text_brings_structure_and_members():
+    built = structure(*HOSTS)
+    first, other = built.sets[0].name, built.sets[1].name
+    text = render(built, {first: ["10.1.0.0 timeout 4h", "10.2.0.0 timeout 1h"]})
+    block = text[text.index(f"set {first} {{") : text.index(f"set {other} {{")]
+    assert re.search(r"elements = \{\n\s+10\.1\.0\.0 timeout 4h,\n\s+10\.2\.0\.0 timeout 1h,\n\s+\}", block)
+    empty = render(built)
+    assert text.count("elements") == empty.count("elements") + 1
+    assert empty == render(built, {}) == render(built, {first: []})
+
+
+def test_a_member_known_by_its_interface_alone_is_looked_up_by_that():
+    ged = shapes("ged", (4, 0, True))
+    built = structure({"ged": HOSTS[0]["ged"]}, ged)
+    text = render(built)
+    assert re.search(r"set ged4if_0 \{\n\s+type ifname\n", text)
+    assert "iifname @ged4if_0 goto refuse" in text

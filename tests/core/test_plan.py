@@ -227,6 +227,7 @@ def test_a_change_reads_as_a_diff():
         "~ ged4_24 10.1.0.0/24 (case case-1, lease 4 h; had 1 min left for case case-0)",
         "+ ged4if_24 10.1.2.0/24 on za0 (case case-1, lease 1 min 30 s)",
     ]
+    assert [*describe(Change(delete=(Key(set="fax4_24", key=ONE.key),)), WANTED)] == ["- fax4_24 0a010000"], "a set no longer ours"
     assert [*describe(Change(remove_table=True), WANTED)] == ["- table inet ecluse and everything in it"]
     assert [*describe(Change(), WANTED)] == []
 

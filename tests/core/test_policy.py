@@ -775,7 +775,7 @@ customers:
       name: D
       contract: K
       policy: usual
-      sites: {x: {timezone: UTC, attachments: [{prefix: 10.0.2.0/30}]}}
+      sites: {x: {timezone: UTC, attachments: [{prefix: 10.0.2.0/30}, {interface: d0}]}}
 """
     inventory = MemoryInventory(loaded(customers))
     assert inventory.shapes == {

@@ -234,6 +234,19 @@ def test_one_fault_gives_one_message_with_place_reason_and_mend(row: Row, tmp_pa
     assert row.mend in found.mend
 
 
+@pytest.mark.parametrize(("value", "said"), [("null", "language: no value"), ("true", "language: .*true"), ("false", ".*false")])
+def test_json_that_is_no_text_is_read_as_yaml_would_read_it(value: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=rf"more\.jsonl:1: {said}") as wrong:
+        load({**BASE, "more.jsonl": swap(LINE, '"contract": "1"', f'"contract": "1", "language": {value}')})
+    assert len(wrong.value.problems) == 1
+
+
+def test_what_should_be_a_mapping_and_is_none_is_told_once_and_not_for_each_missing_field() -> None:
+    with pytest.raises(ConfigError) as wrong:
+        load({**BASE, "more.jsonl": swap(LINE, '{"prefix": "10.20.20.0/24", "interface": "zb0"}', '"10.20.20.0/24"')})
+    assert len(wrong.value.problems) == 1
+
+
 def test_every_kind_of_problem_has_a_test() -> None:
     assert {row.code for row in ROWS} | ELSEWHERE == set(Code)
     elsewhere = Path(__file__).with_name("test_inventory.py").read_text()

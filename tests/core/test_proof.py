@@ -1,5 +1,6 @@
 """The proof takes every ruleset that is safe and no other one, whatever its names say."""
 
+import re
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
@@ -185,6 +186,49 @@ def test_a_ruleset_never_passes_that(fault):
 def test_the_same_ruleset_without_a_fault_passes_and_says_who_owns_each_set():
     owners = prove(BUILT, [], iter(SITES), BOTH).owners
     assert {name: owner.service for name, owner in owners.items()} == {"ged4_24": "ged", "ged6_64": "ged", "vpn4_24": "vpn"}
+
+
+def test_what_matches_nothing_hurts_nobody():
+    """Of another family, beside what was looked up before, or a reset where there is no TCP: no packet is refused by it."""
+    other_family = with_entry("to_hosts4", prefix=ip_network("2001:db8::99"), protocol=L4.TCP, ports=(443, 443), chain="to4_vpn")
+    beside = with_chain(
+        "to4_ged", LookupService(map="to_ranges4", family=4, side=Side.DESTINATION), RefuseMembers(set="ged4_24", side=Side.SOURCE)
+    )
+    for built in (other_family, beside):
+        assert {name for name, owner in prove(built, [], SITES, BOTH).owners.items() if owner.service == "ged"} == {
+            "ged4_24",
+            "ged6_64",
+        }
+    udp = replace(VPN, selectors=(Selector(prefix=ip_network("203.0.113.11"), protocol=L4.UDP, ports=((500, 500),)),))
+    assert set(prove(structure({"vpn": udp}, [shape("vpn")]), [], SITES, {"vpn": udp}).owners) == {"vpn4_24"}
+
+
+@pytest.mark.parametrize(
+    ("planted", "said", "packet"),
+    [
+        ("203.0.113.10", "traffic of pay, which may never be hit", "tcp packet of a member of ged4_24 to 203.0.113.10 port 443"),
+        ("203.0.113.70", "traffic of pay, which may never be hit", "tcp packet of a member of vpn4_24 to 203.0.113.70 port 443"),
+    ],
+)
+def test_traffic_that_may_never_be_hit_stops_the_ruleset_with_a_packet_as_witness(planted, said, packet):
+    pay = Selector(prefix=ip_network(planted), protocol=L4.TCP, ports=((443, 443),))
+    with pytest.raises(ProofFailed, match=said) as failed:
+        prove(BUILT, [("pay", pay)], SITES, BOTH)
+    assert packet in failed.value.witness
+
+
+@pytest.mark.parametrize(
+    ("network", "said", "packet"),
+    [
+        ("203.0.113.0/26", "ged reaches into 203.0.113.0/26, the own network of site za-9", "tcp packet .* 203.0.113.10 port 4"),
+        ("203.0.113.66/32", "vpn reaches into 203.0.113.66/32", "a .* packet within the site to or from 203.0.113.66$"),
+        ("2001:db8::/64", "ged reaches into 2001:db8::/64", "to or from 2001:db8::10 port 443"),
+    ],
+)
+def test_a_service_inside_a_site_stops_the_ruleset_with_a_packet_as_witness(network, said, packet):
+    with pytest.raises(ProofFailed, match=said) as failed:
+        prove(BUILT, [], [*SITES, ("za-9", ip_network(network)), ("za-8", ip_network("198.51.100.0/24"))], BOTH)
+    assert re.search(packet, failed.value.witness)
 
 
 def test_an_empty_ruleset_passes():

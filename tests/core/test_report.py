@@ -149,14 +149,21 @@ def world(now: datetime) -> World:
     return World(ceiling=Mode.AUTO, feeds={"billing": now}, clock=clock, insolvency_checked_at=now)
 
 
-def judged(record: Record, *, now: datetime = PARIS_NINE, company: Company | None = COMPANY, policy: Policy = POLICY) -> Judgement:
+def judged(
+    record: Record,
+    *,
+    now: datetime = PARIS_NINE,
+    company: Company | None = COMPANY,
+    policy: Policy = POLICY,
+    paused: bool = False,
+) -> Judgement:
     return judge(
         company_id="za",
         record=probed(record, now),
         company=company,
         services=SERVICES,
         policy=policy,
-        world=world(now),
+        world=replace(world(now), paused=paused),
         restore_all=False,
         leases={"za:N-1": now + timedelta(hours=2)},
         now=now,
@@ -189,6 +196,12 @@ def test_a_case_that_waits_for_a_person_says_so() -> None:
     (case,) = told(proposed)["cases"]
     assert (case["act"], case["state"], case["missing"]) == ("nothing", "proposed", ["G-23"])
     assert case["owed"] == "4800.00"
+
+
+def test_a_case_that_waits_because_of_a_pause_says_so() -> None:
+    record = probed(folded(history({"F-1": "4800.00"})), PARIS_NINE)
+    (one,) = judged(record, paused=True).judged
+    assert report.reason(one.decision, one.gate, one.case) == ("nouvelles suspensions en pause", "new suspensions are paused")
 
 
 def test_a_case_that_is_not_ripe_names_what_is_missing_and_when_time_helps() -> None:

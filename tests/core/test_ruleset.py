@@ -404,6 +404,26 @@ def test_a_measure_that_only_gives_notice_wants_nothing_in_the_kernel():
     assert members(company(), ("ged",), "case-1", 60_000, {"ged": GED}, TODAY, terms=Terms(stage=3)) != ()
 
 
+def test_keys_are_compiled_ahead_only_where_no_attachment_has_a_date():
+    always = company(attachments=BOTH)
+    assert {name for _, name, _ in standing_keys(always, {"ged": GED})} == {"ged4if_24", "ged6if_64"}
+    for dated in (replace(BOTH[0], valid_to=TODAY), replace(BOTH[0], valid_from=TODAY)):
+        assert standing_keys(company(attachments=(dated, BOTH[1])), {"ged": GED}) == ()
+
+
+def test_a_key_of_every_address_is_the_interface_alone_and_without_one_it_is_refused():
+    assert key_bytes(ip_network("0.0.0.0/0"), "za0") == key_bytes(ip_network("::/0"), "za0") == b"za0".ljust(16, b"\0")
+    with pytest.raises(ValueError, match="is everybody"):
+        key_bytes(ip_network("::/0"), None)
+
+
+def test_an_attachment_whose_link_is_not_there_is_found_under_no_name():
+    here = Links(present=frozenset({"za0"}), members={"vrf-za": ("za0", "za1")})
+    assert here.names(Attachment(prefix=None, interface="za0")) == ("za0",)
+    assert here.names(Attachment(prefix=None, interface="zb0")) == ()
+    assert here.names(Attachment(prefix=ip_network("10.1.0.0/24"))) == ()
+
+
 def test_sets_that_no_policy_can_need_are_not_made():
     shapes = [Shape(service="ged", family=4, prefixlen=24, interface=False)]
     uses = {needs: {members.use for members in structure({"ged": GED}, shapes, needs).sets} for needs in EVERY_NEED}

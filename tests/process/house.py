@@ -234,15 +234,18 @@ class House:
 
     # --- roles ------------------------------------------------------------------------------------------------------
 
-    def start(self, role: str, *, prefix: Sequence[str] = (), wait: bool = True) -> subprocess.Popen[bytes]:
+    def start(self, role: str, *, prefix: Sequence[str] = (), wait: bool = True, watched: bool = False) -> subprocess.Popen[bytes]:
         """Start `enforce` (with the test's clock) or `serve` (the real command).
 
         Args:
             role: which.
             prefix: what to start it through, such as setpriv.
+            watched: the enforcer looks for jumps of the test's clock.
             wait: return when it is ready: the first good cycle is over, or the port answers.
         """
-        own = [DAEMON, self.config, self.offset] if role == "enforce" else ["-m", "agent", "serve", "--config", self.config]
+        own = [DAEMON, self.config, self.offset, *(["watched"] * watched)]
+        if role != "enforce":
+            own = ["-m", "agent", "serve", "--config", self.config]
         environment = {name: os.environ[name] for name in ("PATH", "LANG", "COVERAGE_PROCESS_START") if name in os.environ}
         with (self.directory / f"{role}.log").open("ab") as output:
             process = self.space.start(
