@@ -138,8 +138,8 @@ def leave(gateway: Gateway, before: Inventory) -> Iterator[None]:
     for company_id, _ in groupby(gateway.ledger.in_force(), key=lambda one: one.company):
         was, now = before.company(company_id), gateway.rules.inventory.company(company_id)
         if was is not None and was != now:
-            kept = set(candidates(now, gateway.rules.inventory.services)) if now is not None else set()
-            gone = tuple(key for key in candidates(was, before.services) if key not in kept and key.set in names)
+            kept = set(candidates(now, gateway.rules.inventory.services, gateway.links)) if now is not None else set()
+            gone = tuple(key for key in candidates(was, before.services, gateway.links) if key not in kept and key.set in names)
             if gone:
                 gateway.kernel.apply(Change(delete=gone))
         yield
@@ -268,7 +268,8 @@ def _elements(
         leases = [(one.case, one.services, datetime.fromtimestamp(one.lease_until, UTC)) for one in held]
         elements = gateway.wanted(company, leases, now)
         if company is not None:
-            prove_members(elements, company, {name for one in held for name in one.services}, gateway.rules.proven)
+            services = {name for one in held for name in one.services}
+            prove_members(elements, company, services, gateway.rules.proven, gateway.links)
     except ProofFailed as error:  # one company we can not be sure about is left alone; the others have their turn
         log.error("%s: %s; not suspended", company_id, error)
         return ()

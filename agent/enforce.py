@@ -19,9 +19,11 @@ from agent.errors import ConfigError, EcluseError, ProofFailed
 from agent.gateway import Gateway, InForceRules, Review, log
 from agent.inventory import compile_in_child, keep_in_force, last_in_force, open_inventory
 from agent.kernel.choice import choose
+from agent.kernel.links import LinkWatch
 from agent.ledger.sqlite import Ledger
 from agent.metrics import EnforcerMetrics
 from agent.model import Inventory
+from agent.relink import FollowedLinks, Relink
 
 #: Bytes of an import that an operator may hand over at once.
 MAX_IMPORT = 64 * 2**20
@@ -85,6 +87,7 @@ async def enforce(
             adopting=compiled if gateway.review else None,
             open_watch=chosen.open_watch,
             clock=clockwork,
+            relink=FollowedLinks(gateway, LinkWatch()) if config.kernel != "memory" else Relink(),
         )
         look(clockwork, gateway, sources)  # before anything of now is written: the last fact tells whether it was set back
         enforcer.loaded()

@@ -32,6 +32,7 @@ from agent.kernel.watch import Watch
 from agent.metrics import exposition
 from agent.model import Inventory
 from agent.reconcile import Queue, failure_kind
+from agent.relink import Relink
 from agent.rules import Change
 
 #: The queue is looked at this often even if nobody calls; new facts wake it at once.
@@ -64,6 +65,7 @@ class Enforcer:
     sources: Mapping[str, Source]
     open_watch: Callable[[], Watch] | None = None
     clock: clockwork.Clockwork | None = None
+    relink: Relink = field(default_factory=Relink)
     queue: Queue = field(default_factory=Queue)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -117,6 +119,7 @@ class Enforcer:
                 body={"version": __version__, "kernel": self.gateway.kernel.name},
             )
         )
+        self.relink.listen(self.wake)
         await self._guarded(self._start)
         watch = self._watch()
         try:
@@ -125,6 +128,7 @@ class Enforcer:
             if watch is not None:
                 asyncio.get_running_loop().remove_reader(watch.fileno())
                 watch.close()
+            self.relink.close()
 
     def _watch(self) -> Watch | None:
         """Listen to the kernel's notifications; only now, because a listener doubles the price of a bulk load."""
@@ -193,6 +197,7 @@ class Enforcer:
         if not self.gateway.ledger_good and self.gateway.catch_up(lambda events: alarm.alarms(self.gateway, events)):
             self.queue.forgive()
         await self._settle_due()
+        self.relink.step()
         cleared = self._keep_cleared()
         if cleared or self.stopping.is_set():
             self._touched = ""  # there is nothing of ours to put right
@@ -331,6 +336,7 @@ class Enforcer:
         self.gateway.rules, self.source_configs, self.sources, self.policy_problems = rules, configs, sources, ()
         self.gateway.feeds = operate.feeds(sources)
         self.gateway.metrics.know(sources)
+        self.relink.restated()
         if not self._away:
             await self._guarded(lambda: self._leave(before))
         if before.digest != rules.inventory.digest:

@@ -26,10 +26,10 @@ from agent.kernel import Kernel
 from agent.ledger import InForce
 from agent.ledger.sqlite import Ledger
 from agent.metrics import EnforcerMetrics
-from agent.model import Company, Inventory, Mode, StandingKey
+from agent.model import ANY_LINKS, Company, Inventory, Links, Mode, StandingKey
 from agent.proof import Proven, prove, prove_standing
 from agent.rules import Element, Structure
-from agent.ruleset import members, structure
+from agent.ruleset import interface_of, members, structure
 from agent.tally import Tally
 
 log = logging.getLogger("ecluse")
@@ -89,7 +89,8 @@ class Gateway:
     a fact that may restore came in (monotonic) and happened, by company. `clock`: as the agent sees it, None where it does not
     look; `clock_steps`: how often it jumped. `held`: changes that the guard holds, by company, in French and English. `kernel_why`:
     why this backend, in both. `most_elements`: so many may be refused anew to one company at once. `lookout`: who looks at local
-    applications. `fight`: how often our table had to be put back lately.
+    applications. `fight`: how often our table had to be put back lately. `links`: what elements may name, kept by `relink`;
+    `unlinked`: links that attachments name and elements may not, and why.
     """
 
     ledger: Ledger
@@ -115,6 +116,8 @@ class Gateway:
     fight: Fight = field(default_factory=Fight)
     tally: Tally = field(init=False)
     host: HostFacts = field(init=False)
+    links: Links = ANY_LINKS
+    unlinked: dict[str, tuple[str, str]] = field(default_factory=dict)
     ledger_good: bool = True
     last_sentence: str = ""
     last_good_at: datetime | None = None
@@ -255,6 +258,7 @@ class Gateway:
                 self.rules.inventory.services,
                 today,
                 day_ends_ms=_milliseconds(day_ends - now),
+                links=self.links,
             ):
                 found.setdefault((element.set, element.key), element)
         return tuple(found[key] for key in sorted(found))
@@ -276,9 +280,15 @@ class Gateway:
             mine = [key for key in keys if key[0] in one.services] if left_ms > 0 else []
             prove_standing(mine, one.services, self.rules.proven)
             for _, set_name, key in mine:
-                if (set_name, key) not in found:
+                if (set_name, key) not in found and self._there(set_name, key):
                     found[set_name, key] = Element(set=set_name, key=key, case=one.case, timeout_ms=left_ms)
         return tuple(found.values())
+
+    def _there(self, set_name: str, key: bytes) -> bool:
+        """False for a key with the name of a link that is not there."""
+        owner = self.rules.proven.owners.get(set_name)
+        name = interface_of(owner.members, key) if owner and self.links.present is not None else None
+        return name is None or self.links.has(name)
 
     def append(self, *events: Event) -> bool:
         """Write what the agent itself did. False when the ledger can not take it now; restores are kept as volatile facts."""

@@ -6,7 +6,7 @@ Rules of this room:
 2. Lists are cut at `MOST`, and say how many they leave out: a look costs the same at 100 and at 100 000 customers.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -90,6 +90,7 @@ def status(gateway: Gateway, policy_problems: tuple[str, ...]) -> dict[str, Any]
         "feeds": {name: instant(at) if at else None for name, at in gateway.world.feeds.items()},
         "measures": measures,
         "more": max(0, counts.measures - len(measures)),
+        "links": _unlinked(gateway, sorted(gateway.unlinked)[:MOST]),
         "waiting": _waiting(gateway),
         "held": [*([stop.fault] if stop.fault else []), *(en for _, en in list(gateway.held.values())[:MOST])],
         "failures": [f"{what}: {why}" for what, why in sorted(gateway.failures.items())],
@@ -142,7 +143,14 @@ def explain(gateway: Gateway, company_id: str) -> dict[str, Any]:
     told = report(judgement, company, policy, now)
     forecasting.tell((told,), forecasting.result(_ahead(gateway, (company_id,), now, now + _YEAR)))
     cases = [told_of | _persons(one.case, now) for told_of, one in zip(told["cases"], judgement.judged, strict=True)]
-    return {**told, "cases": cases, "counters": _counters(gateway, company_id)}
+    links = sorted({each.link for _, each in company.attachments() if each.link in gateway.unlinked}, key=str) if company else ()
+    return {**told, "cases": cases, "links": _unlinked(gateway, links), "counters": _counters(gateway, company_id)}
+
+
+def _unlinked(gateway: Gateway, names: Iterable[str | None]) -> list[dict[str, str]]:
+    """Links that attachments name and that can not be named in the kernel now: nothing is suspended behind them."""
+    pairs = ((name, gateway.unlinked[name]) for name in names if name is not None)
+    return [{"link": name, "fr": fr, "en": en} for name, (fr, en) in pairs]
 
 
 def _persons(case: Case, now: datetime) -> dict[str, Any]:
@@ -197,7 +205,7 @@ def _counters(gateway: Gateway, company_id: str) -> list[dict[str, Any]]:
     company = gateway.rules.inventory.company(company_id)
     if company is None:
         return []
-    keys = candidates(company, gateway.rules.inventory.services)
+    keys = candidates(company, gateway.rules.inventory.services, gateway.links)
     try:
         members = gateway.kernel.observe(gateway.rules.structure, keys).members
     except KernelError:
@@ -234,7 +242,9 @@ def plan_now(gateway: Gateway) -> dict[str, Any]:
         if company is None:
             continue
         wanted = gateway.wanted(company, _leases(judgement), now)
-        keys = sorted({*candidates(company, gateway.rules.inventory.services), *(Key(set=e.set, key=e.key) for e in wanted)})
+        keys = sorted(
+            {*candidates(company, gateway.rules.inventory.services, gateway.links), *(Key(set=e.set, key=e.key) for e in wanted)}
+        )
         observed = gateway.kernel.observe(structure, keys)
         change = replace(plan(wanted=wanted, candidates=keys, observed=observed, structure=structure), structure=None)
         lines.extend(f"{company_id}: {line}" for line in describe(change, structure, observed.members))

@@ -138,6 +138,11 @@ class EnforcerMetrics:
             "1 while others keep changing our table, and it is put back at growing intervals",
             registry=registry,
         )
+        self._unlinked = Gauge(
+            "ecluse_links_absent",
+            "Links that attachments name and that are not there, or not certain to be the same",
+            registry=registry,
+        )
         self._ceiling = Info("ecluse_mode_ceiling", "How far the host may go by itself", registry=registry)
         Info("ecluse_build", "Which version runs", registry=registry).info({"version": version})
         ProcessCollector(namespace="ecluse_enforce", registry=registry)
@@ -274,6 +279,10 @@ class EnforcerMetrics:
     def contested(self, *, is_on: bool) -> None:
         """Whether other programs keep changing our table, so that repairs are spaced out."""
         self._contested.set(is_on)
+
+    def unlinked(self, count: int) -> None:
+        """How many links that attachments name can not be named in the kernel now."""
+        self._unlinked.set(count)
 
     def ceiling(self, mode: str) -> None:
         """The host's own ceiling: observe, approve or auto."""

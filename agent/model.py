@@ -130,10 +130,11 @@ class Links:
         """The interface names its packets carry: the link's own and, of a VRF, also those of its members.
 
         A packet that comes out of a VRF carries the name of the VRF; one that goes into it carries the member's, or the VRF's
-        where the route leads to the VRF itself. Empty for a link that is not there, and for an attachment without one.
+        where the route leads to the VRF itself. Empty for a link that is not there, or is no VRF where one is meant, and for an
+        attachment without one.
         """
         link = attachment.link
-        if link is None or not self.has(link):
+        if link is None or not self.has(link) or (attachment.vrf and self.present is not None and link not in self.members):
             return ()
         return (link, *(name for name in self.members.get(link, ()) if self.has(name)))
 
@@ -400,6 +401,14 @@ class Inventory(Protocol):
 
         Names of interfaces are as the files give them: whether the link is there is seen to by who uses the keys.
         """
+        ...
+
+    def behind(self, links: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        """The companies with an attachment behind each of these links; links that nobody is behind are left out."""
+        ...
+
+    def links(self) -> Iterator[Attachment]:
+        """The links that somebody is behind, as attachments without a prefix; each once."""
         ...
 
     def by_billing_id(self, source: str, customer_id: str) -> str | None:

@@ -174,7 +174,9 @@ def enforce(
         return Enforced()
     wanted = gateway.wanted(company, leases, now)
     standing = {case: sum(element.case == case for element in wanted) for case, _, _ in leases}
-    keys = sorted({*candidates(company, gateway.rules.inventory.services), *(Key(set=e.set, key=e.key) for e in wanted)})
+    keys = sorted(
+        {*candidates(company, gateway.rules.inventory.services, gateway.links), *(Key(set=e.set, key=e.key) for e in wanted)}
+    )
     if not keys:
         return Enforced(elements=standing)
     structure = gateway.rules.structure
@@ -189,7 +191,7 @@ def enforce(
     services = {service for _, names, _ in leases for service in names}
     steps = _steps(change)
     for step in steps:
-        prove_members(step.add, company, services, gateway.rules.proven)
+        prove_members(step.add, company, services, gateway.rules.proven, gateway.links)
         gateway.kernel.apply(step)
     if steps:
         read_back(gateway.kernel.observe(structure, keys), wanted, keys)

@@ -51,9 +51,17 @@ def status(screen: Screen, data: Mapping[str, Any]) -> list[str]:
     if waiting := data.get("waiting"):
         rows = [[safe(one.get("company")), safe(one.get("case")), safe(one.get("what"))] for one in waiting]
         lines += ["", *table(heads(screen, "company", "case", "waits"), rows, width())]
+    lines += _links(screen, data)
     alarms = [("held", data.get("held")), ("failure", data.get("failures")), ("policy", policy.get("problems"))]
     lines += [f"{bad(screen.words(LABELS[name]))}  {safe(text)}" for name, texts in alarms for text in texts or ()]
     return [*lines, "", *further] if (further := steps(screen, data)) else lines
+
+
+def _links(screen: Screen, data: Mapping[str, Any]) -> list[str]:
+    """Links behind which nothing can be suspended now, each with the reason."""
+    return [
+        f"{open_point(screen.words(LABELS['link']))}  {safe(one.get('link'))}: {screen.of(one)}" for one in data.get("links") or ()
+    ]
 
 
 def _backend(screen: Screen, kernel: Mapping[str, Any]) -> str:
@@ -143,6 +151,7 @@ def explain(screen: Screen, data: Mapping[str, Any]) -> list[str]:
             ("counters", str(sum(each for each in packets if isinstance(each, int))) if packets else ""),
         ],
     )
+    lines += _links(screen, data)
     if invoices := data.get("invoices"):
         lines += ["", *_invoices(screen, invoices)]
     for case in data.get("cases") or ():

@@ -47,6 +47,7 @@ LABELS: Mapping[str, Words] = {
     "kernel": ("noyau", "kernel"),
     "later": ("laissés de côté", "left out"),
     "lease": ("bail jusqu'à", "lease until"),
+    "link": ("lien hors d'atteinte", "link out of reach"),
     "ledger": ("registre", "ledger"),
     "missing": ("manque", "missing"),
     "mode": ("mode", "mode"),

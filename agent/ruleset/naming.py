@@ -79,6 +79,11 @@ def address_length(members: MemberSet) -> int:
     return 0 if members.interface and members.prefixlen == 0 else {4: 4, 6: 16}[members.family]
 
 
+def interface_of(members: MemberSet, key: bytes) -> str | None:
+    """The interface name in a key of `members`; None where keys have none. No check: for keys that were made here."""
+    return key[:INTERFACE_BYTES].rstrip(b"\0").decode(errors="backslashreplace") if members.interface else None
+
+
 def read_key(members: MemberSet, key: bytes) -> tuple[str | None, Network]:
     """The interface (None where the set has none) and the network that a key of `members` stands for.
 

@@ -49,6 +49,7 @@ ROOMS: Mapping[str, Room] = {
     # --- floor 1: the core, pure ---
     "policy": Room(floor=1, may={"ruleset": "an inventory tells what a measure could name in the kernel"}),
     "billing": Room(floor=1),
+    "links": Room(floor=1),
     "retention": Room(
         floor=1,
         may={
@@ -157,6 +158,7 @@ ROOMS: Mapping[str, Room] = {
         may={
             "nfttext": "structure is loaded as text",
             "ruleset": "the names of our own table, chains and sets",
+            "links": "a link as it is shown is one of its nouns",
         },
     ),
     "inventory": Room(
@@ -352,6 +354,15 @@ ROOMS: Mapping[str, Room] = {
             "fight": "who keeps undoing it is not fought",
             "plan": "how much longer than wanted a lease may run",
             "ruleset": "where a company was connected before a reload",
+        },
+    ),
+    "relink": Room(
+        floor=3,
+        may={
+            "gateway": "the value it works on",
+            "kernel": "hears of links, and lets go of what names them",
+            "links": "what a change of links means",
+            "ruleset": "which elements name a link",
         },
     ),
     "look": Room(

@@ -92,7 +92,7 @@ services:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Firm:
-    """A customer. Attachments are (prefix, interface or ""); `out_of_reach` are services it narrows to class D for itself."""
+    """A customer. Attachments are (prefix or "", interface, "vrf NAME" or ""); `out_of_reach`: services it narrows to class D."""
 
     id: str
     attachments: tuple[tuple[str, str], ...]
@@ -115,11 +115,9 @@ def customers(companies: Iterable[Firm]) -> str:
     lines = ["customers:", "  group:"]
     for firm in companies:
         # Software on site, without which nothing is ever suspended without a person.
-        inside = next(ip_network(prefix)[5] for prefix, _ in firm.attachments)
+        inside = next((ip_network(prefix)[5] for prefix, _ in firm.attachments if prefix), "10.9.9.5")
         erp = f'{{probe: tcp, address: "{inside}", port: 443}}'
-        places = ", ".join(
-            f'{{prefix: "{prefix}"' + (f", interface: {name}" if name else "") + "}" for prefix, name in firm.attachments
-        )
+        places = ", ".join(_place(prefix, name) for prefix, name in firm.attachments)
         lines += [
             f"    {firm.id}:",
             f"      name: Firm {firm.id}",
@@ -130,6 +128,11 @@ def customers(companies: Iterable[Firm]) -> str:
             *(f"        {name}: {{{'class: D' if name in firm.out_of_reach else ''}}}" for name in firm.subscriptions),
         ]
     return "\n".join(lines) + "\n"
+
+
+def _place(prefix: str, name: str) -> str:
+    link = f"vrf: {name.removeprefix('vrf ')}" if name.startswith("vrf ") else f"interface: {name}"
+    return "{" + ", ".join((*([f'prefix: "{prefix}"'] if prefix else []), *([link] if name else []))) + "}"
 
 
 def policies(**values: object) -> str:
