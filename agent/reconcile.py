@@ -231,11 +231,7 @@ def _too_much(
         return None
     limit = gateway.most_elements
     if company_id not in gateway.held:
-        log.error(
-            "%s: %d elements would be refused anew at once, %d at most; held",
-            *(company_id, found.new, limit),
-            extra=fields(company=company_id),
-        )
+        log.error("%s: %d elements would be refused anew at once, %d at most; held", company_id, found.new, limit)
     gateway.held[company_id] = (
         f"{company_id} : {found.new} éléments à refuser d'un coup, {limit} au plus (max_elements dans ecluse.yaml)",
         f"{company_id}: {found.new} elements to be refused at once, {limit} at most (max_elements in ecluse.yaml)",
@@ -440,12 +436,8 @@ class Queue:
         pause = min(MAX_RETRY, self._again[company_id][1] * 2) if company_id in self._again else RETRY
         self._again[company_id] = (time.monotonic() + pause.total_seconds(), pause)
         gateway.failures[company_id] = str(error)
-        log.error(
-            "%s: %s; trying again in %d s",
-            *(company_id, error, pause.total_seconds()),
-            exc_info=error if kind == "bug" else None,
-            extra=fields(company=company_id, failure=kind),
-        )
+        trace, more = error if kind == "bug" else None, fields(company=company_id, failure=kind)
+        log.error("%s: %s; trying again in %d s", company_id, error, pause.total_seconds(), exc_info=trace, extra=more)
 
     def forgive(self) -> None:
         """The reason why many failed is gone: look at all of them at once."""
