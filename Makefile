@@ -45,7 +45,7 @@ demo: $(VENV)/run ## the main job on real nftables and real packets, in namespac
 	@$(BIN)/ecluse demo
 
 .PHONY: test
-test: lint coverage ## everything: lint, core, contracts, packets, faults, processes (root)
+test: lint coverage .cache/prometheus ## everything: lint, core, contracts, packets, faults, processes (root)
 	@$(BIN)/pytest -q -n auto -m hypothesis tests/core
 	@$(BIN)/pytest --ignore=tests/core
 
@@ -71,6 +71,14 @@ lint: $(VENV)/dev ## ruff, mypy and shellcheck
 bundle: $(VENV)/run ## dist/ecluse-VERSION.tar: all that install.sh needs, for a gateway without internet
 	@$(BIN)/python release/bundle.py
 
+.PHONY: prometheus
+prometheus: .cache/prometheus ## unpack Debian's Prometheus for the tests of monitoring/; nothing is installed
+
+.cache/prometheus:
+	@mkdir -p .cache/fetch && cd .cache/fetch && { apt-get download -qq prometheus 2>/dev/null || \
+	  { apt-get update -qq && apt-get download -qq prometheus; }; } && rm -rf ../unpacked && dpkg -x prometheus_*.deb ../unpacked
+	@rm -rf .cache/fetch && mv .cache/unpacked $@
+
 .PHONY: bench
 bench: $(VENV)/dev ## figures, printed and written to bench/results.json (root)
 	@$(BIN)/python -m bench
@@ -83,6 +91,7 @@ torture: $(VENV)/dev ## 1 000 random kill -9 under load (root, long)
 lock: $(VENV)/dev ## renew requirements/*.txt from pyproject.toml (needs uv)
 	@uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q pyproject.toml -o requirements/run.txt
 	@uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q pyproject.toml --group dev -o requirements/dev.txt
+	@uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q --group release -o requirements/release.txt
 
 .PHONY: clean
 clean: ## remove the virtual environment and caches

@@ -372,7 +372,7 @@ uninstall() {
     # So that the ledger tells it, and nothing comes back before a person says so.
     run "$program" clear --yes --reason "uninstalled by ${SUDO_USER:-root}" >/dev/null || true
   fi
-  run systemctl disable -q --now ecluse.target 2>/dev/null || true
+  run systemctl disable -q --now ecluse.target ecluse-metrics.socket 2>/dev/null || true
   run systemctl stop ecluse-serve.socket ecluse-serve.service ecluse-enforce.service 'ecluse-again@*.timer' 2>/dev/null || true
   remove_table
   local each

@@ -70,6 +70,7 @@ class Operator:
 class Config:
     """`ecluse.yaml`. Paths are absolute; users and groups are names or ids, None means our own.
 
+    `web`, `metrics_web`: TLS and passwords of the two ports (see `web`). `metrics_listen`: a port for metrics alone.
     `max_elements`: so many set elements may be refused anew to one company at once; more is held until somebody has looked.
     """
 
@@ -79,6 +80,9 @@ class Config:
     run_dir: Path = Path("/run/ecluse")
     listen_host: str = "127.0.0.1"
     listen_port: int = 8440
+    web: Path | None = None
+    metrics_listen: tuple[str, int] | None = None
+    metrics_web: Path | None = None
     kernel: Literal["auto", "nft", "iptables", "memory"] = "auto"
     mode_ceiling: Mode = Mode.OBSERVE
     operators: tuple[Operator, ...] = ()
@@ -157,6 +161,9 @@ def _config(table: Table, base: Path) -> Config | None:
     state_dir = table.may("state_dir", path, Path("/var/lib/ecluse"))
     run_dir = table.may("run_dir", path, Path("/run/ecluse"))
     endpoint = table.may("listen", _endpoint, ("127.0.0.1", 8440))
+    web = table.may("web", path, None)
+    metrics_listen = table.may("metrics_listen", _endpoint, None)
+    metrics_web = table.may("metrics_web", path, None)
     kernel = table.may("kernel", kinds.one_of("auto", "nft", "iptables", "memory"), "auto")
     mode_ceiling = table.may("mode_ceiling", kinds.choice(Mode), Mode.OBSERVE)
     operators = table.each("operators", _operator)
@@ -179,6 +186,9 @@ def _config(table: Table, base: Path) -> Config | None:
         run_dir=run_dir,
         listen_host=endpoint[0],
         listen_port=endpoint[1],
+        web=web,
+        metrics_listen=metrics_listen,
+        metrics_web=metrics_web,
         kernel=kernel,  # type: ignore[arg-type]  # one of the four
         mode_ceiling=mode_ceiling,
         operators=operators,

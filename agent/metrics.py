@@ -38,6 +38,9 @@ OUTCOMES = (
     "unwritable",
 )
 
+#: Why the listening role ended something unheard: the values of `why` in `ecluse_serve_refused_total`.
+REFUSED = ("busy", "handshake", "name", "password", "slow")
+
 #: The label of every source that is not configured.
 UNKNOWN = "unknown"
 
@@ -310,7 +313,21 @@ class ServeMetrics:
             "ecluse_serve_request_seconds", "From the first byte to the answer", buckets=_MILLISECONDS, registry=registry
         )
         self._up = Gauge("ecluse_enforcer_up", "1 when the enforcer answered last time", registry=registry)
+        self._refusals = Counter(
+            "ecluse_serve_refused", "Connections and requests ended before they were looked at", ["why"], registry=registry
+        )
+        self._expiry = Gauge(
+            "ecluse_serve_certificate_expiry_timestamp_seconds",
+            "When the certificate of a listener ends",
+            ["listener"],
+            registry=registry,
+        )
+        self._tls = Gauge(
+            "ecluse_serve_tls_files_valid", "1 while the TLS files on disk are the ones in use", ["listener"], registry=registry
+        )
         ProcessCollector(namespace="ecluse_serve", registry=registry)
+        for why in REFUSED:
+            self._refusals.labels(why)
 
     def know(self, sources: Iterable[str]) -> None:
         """Take the names of the sources that exist, as the enforcer tells them; never a name from a request."""
@@ -320,6 +337,16 @@ class ServeMetrics:
         """A request was answered with an HTTP status after so many seconds."""
         self._requests.labels(source if source in self._sources else UNKNOWN, str(status)).inc()
         self._seconds.observe(seconds)
+
+    def refused(self, why: str) -> None:
+        """A connection or request was ended before it was looked at; `why` is one of `REFUSED`."""
+        self._refusals.labels(why).inc()
+
+    def tls(self, listener: str, *, valid: bool, expires: float | None) -> None:
+        """Whether the TLS files of a listener can be used, and when its certificate ends (UNIX seconds; None for plain HTTP)."""
+        self._tls.labels(listener).set(valid)
+        if expires is not None:
+            self._expiry.labels(listener).set(expires)
 
     def enforcer(self, *, up: bool) -> None:
         """Whether the enforcer answered."""

@@ -82,17 +82,29 @@ def serve_(screen: Screen, config: Path | None, log_level: str) -> None:
 
 async def _serve(config: Config) -> None:
     """Listen until SIGTERM or SIGINT. Sockets that systemd opened for us come first."""
-    from agent import serve  # noqa: PLC0415 - rule 1
+    from agent import bounded, serve  # noqa: PLC0415 - rule 1
 
     sources = load_sources(config.sources)
-    limits = serve.Limits(max_body=max((one.max_body for one in sources.values()), default=serve.Limits().max_body))
-    sockets = [sock for _, sock in systemd.listening()] or serve.bind(config.listen_host, config.listen_port)
+    limits = bounded.Limits(max_body=max((one.max_body for one in sources.values()), default=bounded.Limits().max_body))
+    given = systemd.listening()
+    sockets = [sock for name, sock in given if name != "metrics"] or serve.bind(config.listen_host, config.listen_port)
+    metrics = [sock for name, sock in given if name == "metrics"]
+    if not metrics and config.metrics_listen is not None:
+        metrics = serve.bind(*config.metrics_listen)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     feeding = asyncio.create_task(_feed())
     systemd.ready("listening")
-    await serve.serve(enforcer=config.intake_socket, stop=stop, sockets=sockets, limits=limits)
+    await serve.serve(
+        enforcer=config.intake_socket,
+        stop=stop,
+        sockets=sockets,
+        limits=limits,
+        web=config.web,
+        metrics_sockets=metrics,
+        metrics_web=config.metrics_web,
+    )
     feeding.cancel()
     systemd.stopping()
 

@@ -177,6 +177,8 @@ ROOMS: Mapping[str, Room] = {
     "metrics": Room(floor=2),
     "log": Room(floor=2),
     "clock": Room(floor=2),
+    "bounded": Room(floor=2),
+    "web": Room(floor=2, may={"policy": "reads a file that a person wrote, as strictly"}),
     "systemd": Room(floor=2),
     "probe": Room(floor=2, may={"continuity": "what a look ends with"}),
     "lab": Room(floor=2),
@@ -385,6 +387,8 @@ ROOMS: Mapping[str, Room] = {
         floor=4,
         may={
             "billing": "only the names of the headers to pass on",
+            "bounded": "how many strangers, and for how long",
+            "web": "TLS and passwords of its ports",
             "channel": "its one way to the enforcer",
             "metrics": "its own figures",
             "log": "its log lines",
