@@ -11,6 +11,8 @@ DEBIAN_PACKAGES := python3 python3-venv nftables libnftables1 iproute2 conntrack
 DEBIAN_TEST_PACKAGES := iptables ipset gcc libc6-dev python3-dev \
                         qemu-system-x86 busybox-static kmod e2fsprogs \
                         shellcheck debootstrap systemd-container
+# Firewalls that the tests live beside. Their files are laid out in .cache; nothing of them is installed on this host.
+NEIGHBOURS := ufw firewalld fail2ban keepalived crowdsec-firewall-bouncer docker.io iptables ipset
 PYTHON := $(or $(shell command -v /usr/bin/python3 2>/dev/null),python3)
 
 .PHONY: help
@@ -39,6 +41,12 @@ $(VENV)/run: .cache/debian requirements/run.txt requirements/build.txt pyproject
 $(VENV)/dev: .cache/debian-test $(VENV)/run requirements/dev.txt
 	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes --no-build-isolation --use-pep517 -r requirements/dev.txt
 	@touch $@
+
+.cache/neighbours/fetched: tests/neighbours/fetch .cache/debian-test
+	@echo "fetching $(NEIGHBOURS)"; tests/neighbours/fetch .cache/neighbours $(NEIGHBOURS)
+	@touch $@
+
+test: .cache/neighbours/fetched
 
 .PHONY: demo
 demo: $(VENV)/run ## the main job on real nftables and real packets, in namespaces of its own (root)
