@@ -91,9 +91,14 @@ prometheus: .cache/prometheus ## unpack Debian's Prometheus for the tests of mon
 bench: $(VENV)/dev ## figures, printed and written to bench/results.json (root)
 	@$(BIN)/python -m bench
 
+.PHONY: soak
+soak: $(VENV)/dev ## an hour of random webhooks with 100 000 suspended: memory, files and cost at start and end (root)
+	@$(BIN)/python -m bench.soak
+
 .PHONY: torture
-torture: $(VENV)/dev ## 1 000 random kill -9 under load (root, long)
+torture: $(VENV)/dev ## 1 000 random kill -9 under load, 10 000 random changes under traffic (root, long)
 	@ECLUSE_KILLS=1000 $(BIN)/pytest -q --timeout=7200 tests/faults -k kill
+	@ECLUSE_CHANGES=10000 $(BIN)/pytest -q tests/packets/test_random_changes.py
 
 .PHONY: lock
 lock: $(VENV)/dev ## renew requirements/*.txt from pyproject.toml (needs uv)
