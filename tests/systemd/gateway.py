@@ -86,7 +86,7 @@ class Gateway(House):
         return done.stdout + done.stderr
 
     def set_up(self) -> None:
-        """Files of a provider who lets the agent act, in place of those that the installer wrote; then both roles start with a new ledger."""
+        """Files of a provider who lets the agent act, in place of the installed ones; both roles start with a new ledger."""
         (self.policies / "services.yaml").write_text(SERVICES)
         (self.policies / "suspension.yaml").write_text(policies())
         self.inventory(self.companies)
