@@ -23,9 +23,10 @@ manual=/usr/local/share/man/man1/ecluse.1.gz
 bash_completion=/usr/local/share/bash-completion/completions/ecluse
 zsh_completion=/usr/local/share/zsh/site-functions/_ecluse
 fish_completion=/usr/local/share/fish/vendor_completions.d/ecluse.fish
-healthy_seconds=90
+healthy_seconds=150
 
 dry='' force='' purge='' action=install
+services=()
 schema='' known='' kept='' said=''
 
 # say FRENCH ENGLISH
@@ -205,6 +206,7 @@ put_back_ledger() {
 put() {
   local share=$opt/$1/share/ecluse unit
   [ -z "$dry" ] || share=$here
+  know_services "$share/systemd"
   run ln -sfn "$1" "$opt/.current"
   run mv -T "$opt/.current" "$opt/current"
   run install -d "$units" "${program%/*}" "${manual%/*}"
@@ -227,15 +229,23 @@ complete() {
   [ -n "$dry" ] || _ECLUSE_COMPLETE=$1_source "$program" >"$2" 2>/dev/null || rm -f "$2"
 }
 
-is_active() { systemctl is-active -q "$@"; }
+# know_services DIRECTORY: the roles that a release has
+know_services() {
+  local unit
+  services=()
+  for unit in "$1"/ecluse-*.service; do services+=("${unit##*/}"); done
+}
 
-# Healthy: both roles said that they are ready, stay up, and the enforcer answers as the version that is meant.
+is_active() { systemctl is-active -q "$1"; }
+all_active() { local each; for each in "${services[@]}"; do is_active "$each" || return 1; done; }
+
+# Healthy: all roles said that they are ready, stay up, and the enforcer answers as the version that is meant.
 healthy() {
   local wanted=$1 until=$((SECONDS + healthy_seconds)) before now calm=0
   before=''
   while [ $SECONDS -lt $until ]; do
-    now=$(systemctl show -P MainPID ecluse-enforce.service ecluse-serve.service | paste -sd ' ')
-    if is_active ecluse-enforce.service && is_active ecluse-serve.service && [ "$now" = "$before" ] && answers "$wanted"; then
+    now=$(systemctl show -P MainPID "${services[@]}" | paste -sd ' ')
+    if all_active && [ "$now" = "$before" ] && answers "$wanted"; then
       calm=$((calm + 1))
       [ $calm -lt 3 ] || return 0
     else
@@ -259,10 +269,10 @@ sys.exit(data["version"] != sys.argv[1] or not data["kernel"]["last_good_cycle"]
 start_roles() {
   # --no-block: a role that does not get ready must not keep us from looking, and from going back.
   systemctl reset-failed 'ecluse-*' 2>/dev/null || true
-  systemctl restart --no-block ecluse-enforce.service ecluse-serve.service
+  systemctl restart --no-block "${services[@]}"
 }
 
-tell_journal() { journalctl -q --no-pager -n 20 -u ecluse-enforce.service -u ecluse-serve.service >&2 2>/dev/null || true; }
+tell_journal() { journalctl -q --no-pager -n 20 "${services[@]/#/-u}" >&2 2>/dev/null || true; }
 
 # --- install and upgrade ---------------------------------------------------------------------------------------------
 
@@ -303,6 +313,7 @@ install_or_upgrade() {
   check_ledger
 
   if [ "$former" = "$release" ] && unchanged; then
+    know_services "$units"
     is_active ecluse.target || stop 0 "ecluse $(version) est installé, et arrêté." "ecluse $(version) is installed, and stopped."
     healthy "$(version)" || { tell_journal; stop 1 "ecluse $(version) est installé mais ne fonctionne pas." "ecluse $(version) is installed but does not work."; }
     say "ecluse $(version) est installé et fonctionne." "ecluse $(version) is installed and runs."
@@ -329,7 +340,7 @@ install_or_upgrade() {
     start_roles
     systemctl start --no-block ecluse.target  # roles that are new in this release
   else
-    run systemctl restart ecluse-enforce.service ecluse-serve.service
+    run systemctl restart "${services[@]}"
   fi
   [ -z "$dry" ] || exit 0
   if [ -z "$stopped" ] && ! healthy "$(version)"; then
@@ -368,15 +379,16 @@ forget_old() {
 uninstall() {
   check_root
   [ -z "$dry" ] || say "Ce qui serait fait :" "What would be done:"
+  know_services "$units"
   if is_active ecluse-enforce.service; then
     # So that the ledger tells it, and nothing comes back before a person says so.
     run "$program" clear --yes --reason "uninstalled by ${SUDO_USER:-root}" >/dev/null || true
   fi
   run systemctl disable -q --now ecluse.target ecluse-metrics.socket 2>/dev/null || true
-  run systemctl stop ecluse-serve.socket ecluse-serve.service ecluse-enforce.service 'ecluse-again@*.timer' 2>/dev/null || true
+  run systemctl stop ecluse-serve.socket ecluse-probe.socket "${services[@]}" 'ecluse-again@*.timer' 2>/dev/null || true
   remove_table
   local each
-  for each in "$units"/ecluse* "$program" "$manual" "$bash_completion" "$zsh_completion" "$fish_completion" "$opt" /run/ecluse; do
+  for each in "$units"/ecluse* "$program" "$manual" "$bash_completion" "$zsh_completion" "$fish_completion" "$opt" /run/ecluse /run/ecluse-probe; do
     if [ -e "$each" ] || [ -L "$each" ]; then run rm -rf "$each"; fi
   done
   run systemctl daemon-reload

@@ -15,8 +15,8 @@ from agent.lab import Space
 from tests.process.house import DAEMON, MONDAY, PORT, SECRET, SERVICES, STATED, Firm, House, policies, until
 from tests.systemd.debian import Machine
 
-ENFORCE, SERVE = "ecluse-enforce.service", "ecluse-serve.service"
-UNITS = (ENFORCE, SERVE)
+ENFORCE, SERVE, PROBE = "ecluse-enforce.service", "ecluse-serve.service", "ecluse-probe.service"
+UNITS = (ENFORCE, SERVE, PROBE)
 
 _CLOCK = """[Service]
 ExecStart=
@@ -143,4 +143,4 @@ class Gateway(House):
         return str(self.status()["version"])
 
 
-__all__ = ["ENFORCE", "PORT", "SERVE", "UNITS", "Gateway"]
+__all__ = ["ENFORCE", "PORT", "PROBE", "SERVE", "UNITS", "Gateway"]

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.systemd import attack_serve
-from tests.systemd.gateway import ENFORCE, SERVE
+from tests.systemd import attack
+from tests.systemd.gateway import ENFORCE, PROBE, SERVE
 
 pytestmark = pytest.mark.kernel
 
@@ -47,27 +47,37 @@ def gateway(installed):
 @pytest.fixture(scope="module")
 def face(gateway):
     """What came of each attempt from the listening role."""
-    return sandboxed(gateway, SERVE, Path(attack_serve.__file__), str(gateway.pid(ENFORCE)))
+    return sandboxed(gateway, SERVE, Path(attack.__file__), str(gateway.pid(ENFORCE)))
 
 
-@pytest.mark.parametrize("attempt", sorted(attack_serve.ATTEMPTS))
+@pytest.fixture(scope="module")
+def eye(gateway):
+    """The same from the probing role."""
+    return sandboxed(gateway, PROBE, Path(attack.__file__), str(gateway.pid(ENFORCE)))
+
+
+@pytest.mark.parametrize("attempt", sorted(attack.ATTEMPTS))
 def test_whoever_has_the_listening_role_can_not(face, attempt):
     assert face[attempt] != ""
 
 
-def test_whoever_has_the_listening_role_is_still_in_the_same_place(gateway, face):
-    """The attempts above were refused, and did not fail for want of something to try them on."""
-    assert face["allowed: ask whether the enforcer is ready"] == "True"
-    assert face["allowed: read the host's configuration"]
-    uid = int(gateway.machine.run("id", "-u", "ecluse-serve").stdout)
-    assert face["allowed: who it is"].split()[0] == str(uid)
-    assert "PermissionError" in face["read the ledger"]
-    assert "PermissionError" in face["speak to the operators' socket"]
+@pytest.mark.parametrize("attempt", sorted(set(attack.ATTEMPTS) - set(attack.OUTBOUND)))
+def test_whoever_has_the_probing_role_can_not(eye, attempt):
+    assert eye[attempt] != ""
+
+
+def test_the_attempts_were_refused_and_did_not_fail_for_want_of_something_to_try_them_on(gateway, face, eye):
+    for found, user in ((face, "ecluse-serve"), (eye, "ecluse-probe")):
+        assert found["who it is"] == gateway.machine.run("id", "-u", user).stdout.strip()
+        assert found["the host's configuration"] == "policies"
+        assert "PermissionError" in found["read the ledger"]
+        assert "PermissionError" in found["speak to the operators' socket"]
     assert "status 401" in face["state a payment without a signature"]
     assert "status 401" in face["state a payment with a made-up signature"]
+    assert "may not speak to this socket" in eye["state a payment without a signature"]
 
 
-def test_after_all_attempts_the_gateway_is_as_it_was(gateway, face):
+def test_after_all_attempts_the_gateway_is_as_it_was(gateway, face, eye):
     assert gateway.up()
     assert gateway.cut() == {"za"}
     assert not gateway.events("payment.received", "za")

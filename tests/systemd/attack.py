@@ -1,4 +1,4 @@
-"""Everything that whoever has taken over the listening role could try, from inside its sandbox. Run by the unit of the test.
+"""Everything that whoever has taken over a role could try, from inside its sandbox. Run by the unit of the test.
 
 Prints one JSON object: attempt -> what came of it ("" if it succeeded).
 """
@@ -10,7 +10,6 @@ import mmap
 import os
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import time
@@ -98,6 +97,9 @@ def nothing_in(path: str) -> None:
         raise RuntimeError("empty")
 
 
+#: What the probing role is there for.
+OUTBOUND = ("open a TCP socket", "open a UDP socket")
+
 ATTEMPTS: dict[str, Callable[[], object]] = {
     # the firewall
     "speak netlink to the firewall": lambda: sock(socket.AF_NETLINK, socket.SOCK_RAW, 12),
@@ -136,7 +138,7 @@ ATTEMPTS: dict[str, Callable[[], object]] = {
     "change the program": lambda: overwrite("/opt/ecluse/current/bin/ecluse"),
     "change the configuration": lambda: overwrite("/etc/ecluse/ecluse.yaml"),
     "change the unit": lambda: overwrite("/usr/local/lib/systemd/system/ecluse-serve.service"),
-    "leave a program in /tmp for others": lambda: nothing_in("/tmp") or None,
+    "find what others left in /tmp": lambda: nothing_in("/tmp"),
     "write into /usr": lambda: open("/usr/ecluse", "w").close(),
     "write into /run": lambda: open("/run/ecluse-x", "w").close(),
     "stop the enforcer through systemd": lambda: run("systemctl", "stop", "ecluse-enforce.service"),
@@ -168,9 +170,8 @@ def main() -> None:
         else:
             found[name] = ""
     # What it must be able to do, or nothing above says anything.
-    found["allowed: ask whether the enforcer is ready"] = str(intake({"ask": "ready"}).get("ready"))
-    found["allowed: read the host's configuration"] = Path("/etc/ecluse/ecluse.yaml").read_text()[:8]
-    found["allowed: who it is"] = f"{os.getuid()} {struct.calcsize('P')}"
+    found["who it is"] = str(os.getuid())
+    found["the host's configuration"] = Path("/etc/ecluse/ecluse.yaml").read_text()[:8]
     sys.stdout.write(json.dumps(found))
 
 
