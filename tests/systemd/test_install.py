@@ -70,6 +70,8 @@ def test_after_its_first_installation_it_observes_and_says_what_to_do_next(fresh
     assert "/etc/ecluse/policies" in gateway.said  # the first of the next steps
     assert "Next" in gateway.machine.run("ecluse", "status").stdout
     assert "Ensuite" in gateway.machine.run("ecluse", "--lang", "fr", "status").stdout
+    # The sandbox lets it ask the kernel about the clock, which any time service tells.
+    assert "says kernel" in gateway.machine.journal("-u", ENFORCE)
     # The secret it made is the one that verifies.
     secret = (gateway.directory / "secrets" / "billing").read_text().strip()
     assert re.fullmatch(r"whsec_[A-Za-z0-9+/]{43}=", secret)
