@@ -6,9 +6,11 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 DEBIAN_PACKAGES := python3 python3-venv nftables libnftables1 iproute2 conntrack procps util-linux
-# What only the tests need: the legacy backend and the compiler that its binding is built with; an emulator for a stock kernel.
+# What only lint and tests need: the legacy backend and the compiler that its binding is built with; an emulator for a stock
+# kernel; whole Debians in containers.
 DEBIAN_TEST_PACKAGES := iptables ipset gcc libc6-dev python3-dev \
-                        qemu-system-x86 busybox-static kmod e2fsprogs
+                        qemu-system-x86 busybox-static kmod e2fsprogs \
+                        shellcheck debootstrap systemd-container
 # Firewalls that the tests live beside. Their files are laid out in .cache; nothing of them is installed on this host.
 NEIGHBOURS := ufw firewalld fail2ban keepalived crowdsec-firewall-bouncer docker.io iptables ipset
 PYTHON := $(or $(shell command -v /usr/bin/python3 2>/dev/null),python3)
@@ -68,9 +70,14 @@ coverage: $(VENV)/dev ## core tests but for generated examples; they must take e
 	@$(BIN)/coverage report --include="$$($(BIN)/python -m tests.core.covered)"
 
 .PHONY: lint
-lint: $(VENV)/dev ## ruff and mypy
+lint: $(VENV)/dev ## ruff, mypy and shellcheck
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@shellcheck install.sh .ci/run
+
+.PHONY: bundle
+bundle: $(VENV)/run ## dist/ecluse-VERSION.tar: all that install.sh needs, for a gateway without internet
+	@$(BIN)/python release/bundle.py
 
 .PHONY: prometheus
 prometheus: .cache/prometheus ## unpack Debian's Prometheus for the tests of monitoring/; nothing is installed

@@ -75,6 +75,7 @@ LABELS: Mapping[str, Words] = {
     "sites": ("sites", "sites"),
     "standing": ("validation permanente", "standing approval"),
     "state": ("état", "state"),
+    "steps": ("Ensuite", "Next"),
     "suspended": ("suspendu", "suspended"),
     "then": ("ensuite", "then"),
     "verdict": ("passe", "verdict"),

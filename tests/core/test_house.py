@@ -295,6 +295,7 @@ ROOMS: Mapping[str, Room] = {
             "plan": "the change that leads there",
             "kernel": "observe, check, apply",
             "ledger": "what was done is a fact",
+            "log": "fields of its lines",
         },
     ),
     "examine": Room(
