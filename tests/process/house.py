@@ -255,7 +255,7 @@ class House:
         environment = {name: os.environ[name] for name in ("PATH", "LANG", "COVERAGE_PROCESS_START") if name in os.environ}
         with (self.directory / f"{role}.log").open("ab") as output:
             process = self.space.start(
-                [*prefix, sys.executable, *own], stdin=subprocess.DEVNULL, stdout=output, stderr=output if log is None else log, cwd=ROOT,
+                [*prefix, sys.executable, *own], stdin=subprocess.DEVNULL, stdout=log or output, stderr=log or output, cwd=ROOT,
                 env=environment | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
             )  # fmt: skip
         self.started.append(process)
