@@ -9,6 +9,8 @@ DEBIAN_PACKAGES := python3 python3-venv nftables libnftables1 iproute2 conntrack
 # What only the tests need: the legacy backend and the compiler that its binding is built with; an emulator for a stock kernel.
 DEBIAN_TEST_PACKAGES := iptables ipset gcc libc6-dev python3-dev \
                         qemu-system-x86 busybox-static kmod e2fsprogs
+# Firewalls that the tests live beside. Their files are laid out in .cache; nothing of them is installed on this host.
+NEIGHBOURS := ufw firewalld fail2ban keepalived crowdsec-firewall-bouncer docker.io iptables ipset
 PYTHON := $(or $(shell command -v /usr/bin/python3 2>/dev/null),python3)
 
 .PHONY: help
@@ -37,6 +39,12 @@ $(VENV)/run: .cache/debian requirements/run.txt requirements/build.txt pyproject
 $(VENV)/dev: .cache/debian-test $(VENV)/run requirements/dev.txt
 	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes --no-build-isolation --use-pep517 -r requirements/dev.txt
 	@touch $@
+
+.cache/neighbours/fetched: tests/neighbours/fetch .cache/debian-test
+	@echo "fetching $(NEIGHBOURS)"; tests/neighbours/fetch .cache/neighbours $(NEIGHBOURS)
+	@touch $@
+
+test: .cache/neighbours/fetched
 
 .PHONY: demo
 demo: $(VENV)/run ## the main job on real nftables and real packets, in namespaces of its own (root)
@@ -93,6 +101,10 @@ sbom: .cache/release ## the list of parts (CycloneDX) of what the lock installs,
 .PHONY: bench
 bench: $(VENV)/dev ## figures, printed and written to bench/results.json (root)
 	@$(BIN)/python -m bench
+
+.PHONY: soak
+soak: $(VENV)/dev ## an hour of random webhooks with 100 000 suspended: memory, files and cost at start and end (root)
+	@$(BIN)/python -m bench.soak
 
 .PHONY: torture
 torture: $(VENV)/dev ## 1 000 random kill -9 under load (root, long)

@@ -20,6 +20,7 @@ from agent.gateway import Gateway, InForceRules, Review, log
 from agent.inventory import compile_in_child, keep_in_force, last_in_force, open_inventory
 from agent.kernel.choice import choose
 from agent.kernel.links import LinkWatch
+from agent.kernel.tracking import tracked
 from agent.ledger.sqlite import Ledger
 from agent.metrics import EnforcerMetrics
 from agent.model import Inventory
@@ -103,12 +104,12 @@ async def _rules(config: Config, now: Clock) -> tuple[InForceRules, Path | None,
     """
     try:
         compiled = await compile_in_child(config.policies, config.state_dir)
-        return InForceRules.compile(open_inventory(compiled), now()), compiled, ()
+        return InForceRules.compile(open_inventory(compiled), now(), tracked=tracked()), compiled, ()
     except (ConfigError, ProofFailed) as error:
         last = last_in_force(config.state_dir)
         if last is None:
             raise
-        return InForceRules.compile(open_inventory(last), now()), None, tuple(str(error).splitlines())
+        return InForceRules.compile(open_inventory(last), now(), tracked=tracked()), None, tuple(str(error).splitlines())
 
 
 def _former(config: Config) -> Inventory | None:

@@ -28,6 +28,7 @@ from agent.errors import KernelError
 from agent.event import HOST, Event, instant
 from agent.gateway import Gateway, InForceRules, Review, agent_event, log
 from agent.inventory import compile_in_child, keep_in_force, open_inventory
+from agent.kernel.tracking import tracked
 from agent.kernel.watch import Watch
 from agent.metrics import exposition
 from agent.model import Inventory
@@ -74,6 +75,7 @@ class Enforcer:
     adopting: Path | None = None
     desk: Desk = field(init=False)
     _touched: str = ""
+    _heard: bool = False
     _away: bool = False
     _reloading: asyncio.Lock = field(default_factory=asyncio.Lock)
     _audited_at: float = 0.0
@@ -148,7 +150,7 @@ class Enforcer:
 
     async def _keep_going(self) -> None:
         while not self.stopping.is_set():
-            begun = time.monotonic()
+            begun, self._heard = time.monotonic(), False
             good = await self._guarded(self._cycle)
             agreed = good and not self._touched  # in a fight our table may have to stay away for a while
             self.gateway.metrics.cycle(time.monotonic() - begun, good_at=self.gateway.now().timestamp() if agreed else None)
@@ -158,7 +160,7 @@ class Enforcer:
                     self.ready = True
                     systemd.ready(self.gateway.last_sentence)
                 systemd.alive()
-            if good and self._touched and not self.gateway.fight.rests(time.monotonic()):
+            if self._heard and not self.gateway.fight.rests(time.monotonic()):
                 continue  # touched again while it was put right
             with suppress(TimeoutError):
                 async with asyncio.timeout(TICK):
@@ -308,7 +310,7 @@ class Enforcer:
             log.error("%s; from now on changes by others are only seen by the audit every minute", error)
             return
         if seen.look:
-            self._touched = ", ".join(seen.by) or "somebody else"
+            self._touched, self._heard = ", ".join(seen.by) or "somebody else", True
             if not self.gateway.fight.on:  # a fight is looked at once a second
                 self.wake.set()
 
@@ -327,7 +329,7 @@ class Enforcer:
 
     async def _reload(self) -> tuple[str, ...]:
         compiled = await compile_in_child(self.config.policies, self.config.state_dir)
-        rules = InForceRules.compile(open_inventory(compiled), self.gateway.now())
+        rules = InForceRules.compile(open_inventory(compiled), self.gateway.now(), tracked=tracked())
         configs = load_sources(self.config.sources)
         sources = billing_sources(configs)
         before = self.gateway.rules.inventory

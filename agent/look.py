@@ -19,10 +19,13 @@ from agent.event import HOST, instant
 from agent.gate import Kind
 from agent.gateway import Gateway
 from agent.judge import NO_POLICY, Judgement
+from agent.leases import Lease
+from agent.ledger import InForce
 from agent.plan import describe, plan
 from agent.report import judgement as report
 from agent.rules import Change, Key
-from agent.ruleset import candidates, read_key
+from agent.ruleset import read_key
+from agent.stages import words as stage_words
 
 #: How far ahead one company is explained.
 _YEAR = timedelta(days=366)
@@ -39,12 +42,16 @@ def status(gateway: Gateway, policy_problems: tuple[str, ...]) -> dict[str, Any]
         if len(measures) == MOST:
             break
         company = gateway.rules.inventory.company(one.company)
+        fr, en = stage_words(one.effect)
         measures.append(
             {
                 "company": one.company,
                 "name": company.name if company else "",
                 "case": one.case,
                 "services": list(one.services),
+                "stage": one.effect.terms.stage,
+                "effect": {"fr": fr, "en": en},
+                "in_effect": one.since is not None,
                 "lease_until": instant(datetime.fromtimestamp(one.lease_until, UTC)),
             }
         )
@@ -205,7 +212,7 @@ def _counters(gateway: Gateway, company_id: str) -> list[dict[str, Any]]:
     company = gateway.rules.inventory.company(company_id)
     if company is None:
         return []
-    keys = candidates(company, gateway.rules.inventory.services, gateway.links)
+    keys = gateway.candidates(company)
     try:
         members = gateway.kernel.observe(gateway.rules.structure, keys).members
     except KernelError:
@@ -238,13 +245,11 @@ def plan_now(gateway: Gateway) -> dict[str, Any]:
     lines: list[str] = []
     adds = deletes = 0
     for company_id in companies:
-        company, judgement, _ = gateway.judge(company_id, now)
+        company, judgement, held = gateway.judge(company_id, now)
         if company is None:
             continue
-        wanted = gateway.wanted(company, _leases(judgement), now)
-        keys = sorted(
-            {*candidates(company, gateway.rules.inventory.services, gateway.links), *(Key(set=e.set, key=e.key) for e in wanted)}
-        )
+        wanted = gateway.wanted(company, _leases(judgement, held), now)
+        keys = sorted({*gateway.candidates(company), *(Key(set=e.set, key=e.key) for e in wanted)})
         observed = gateway.kernel.observe(structure, keys)
         change = replace(plan(wanted=wanted, candidates=keys, observed=observed, structure=structure), structure=None)
         lines.extend(f"{company_id}: {line}" for line in describe(change, structure, observed.members))
@@ -255,9 +260,16 @@ def plan_now(gateway: Gateway) -> dict[str, Any]:
     return {"lines": lines, "adds": adds, "deletes": deletes, "structure": rebuilt}
 
 
-def _leases(judgement: Judgement) -> list[tuple[str, tuple[str, ...], datetime]]:
+def _leases(judgement: Judgement, held: Sequence[InForce]) -> list[Lease]:
+    since = {one.case: datetime.fromtimestamp(one.since, UTC) for one in held if one.since is not None}
     return [
-        (one.case.id, one.case.order.services if one.case.order else one.case.notice.services, one.decision.lease_until)
+        Lease(
+            case=one.case.id,
+            services=one.measure.services,
+            until=one.decision.lease_until,
+            effect=one.measure.effect,
+            since=since.get(one.case.id),
+        )
         for one in judgement.in_force()
         if one.decision.lease_until is not None
     ]

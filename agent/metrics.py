@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, generate_latest
 
 #: What becomes of the kernel: the values of `kind` in `ecluse_changes_total`.
-CHANGES = ("suspend", "restore", "renew", "repair")
+CHANGES = ("suspend", "lower", "switch", "restore", "renew", "repair")
 
 #: Why something of ours was put right: the values of `cause` in `ecluse_repairs_total`.
 REPAIRS = ("flush", "drift", "strangers", "members")

@@ -14,7 +14,7 @@ from datetime import date, time
 from decimal import Decimal
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 Family = Literal[4, 6]
 Network = IPv4Network | IPv6Network
@@ -250,7 +250,7 @@ class Company:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Window:
-    """Hours of the week in which a suspension may be applied. `days`: Monday is 0. Site time; `end` excluded."""
+    """Hours of the week, site time. `days`: Monday is 0; `end` excluded, and where it is not after `start` that of the next day."""
 
     days: tuple[int, ...]
     start: time
@@ -286,9 +286,17 @@ class Policy:
     warning_days: int = 2
     # proportion
     confine_to_unpaid_service: bool = True
-    stage: Literal[3] = 3
+    stages: tuple[int, ...] = (3,)
+    stage2_min_debt: Decimal = Decimal(0)
+    stage2_min_days: int = 30
+    stage2_kbit: int = 512
+    effective_hours: tuple[Window, ...] = ()
     stage3_min_debt: Decimal = Decimal(0)
     stage3_min_days: int = 30
+    stage4_min_debt: Decimal = Decimal(2000)
+    stage4_min_days: int = 60
+    suspension_clause: str = ""
+    drain_minutes: int = 0
     waive_gentler_stages: str = ""
     grace_on_announced: bool = True
     max_suspension_days: int = 30
@@ -348,6 +356,21 @@ class Terms:
     stage: Literal[1, 2, 3, 4] = 3
     kbit: int = 0
     drain_ms: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Effect:
+    """How an order takes effect: its terms and, unless always, in which hours of site time.
+
+    `terms.drain_ms` is what open connections have from the moment it takes effect.
+    """
+
+    terms: Terms = field(default_factory=Terms)
+    hours: tuple[Window, ...] = ()
+
+
+#: Annex services refused, always, open connections cut: what there was before there were stages.
+PLAIN: Final = Effect()
 
 
 #: Service, member set and key of an element that a company could have in the kernel on any day.

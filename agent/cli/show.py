@@ -101,6 +101,7 @@ def _measures(screen: Screen, data: Mapping[str, Any]) -> list[str]:
             safe(one.get("company")),
             safe(one.get("name", "")),
             safe(one.get("case")),
+            _stage(screen, one),
             screen.moment(one.get("lease_until")),
             named(one.get("services")),
         ]
@@ -108,10 +109,16 @@ def _measures(screen: Screen, data: Mapping[str, Any]) -> list[str]:
     ]
     if not rows:
         return [screen.words(("Rien n'est suspendu.", "Nothing is suspended."))]
-    lines = table(heads(screen, "company", "name", "case", "lease", "suspended"), rows, width())
+    lines = table(heads(screen, "company", "name", "case", "stage", "lease", "suspended"), rows, width())
     if more := data.get("more"):
         lines.append(screen.words((f"... et {more} autres", f"... and {more} more")))
     return lines
+
+
+def _stage(screen: Screen, one: Mapping[str, Any]) -> str:
+    """The stage of a measure, and whether its hours leave it without effect just now."""
+    text = safe(one.get("stage") or "?")
+    return text if one.get("in_effect", True) else text + screen.words((" (hors horaire)", " (outside its hours)"))
 
 
 def plan(screen: Screen, data: Mapping[str, Any]) -> list[str]:
@@ -186,6 +193,7 @@ def _case(screen: Screen, case: Mapping[str, Any], zone: Any) -> list[str]:
             ("decision", screen.of(part(case, "reason"))),
             ("mode", safe(case.get("mode") or "")),
             ("services", named(case.get("services"))),
+            ("stage", screen.of(part(case, "effect"))),
             ("notice", f"{safe(notice.get('id'))}  {safe(notice.get('channel'))}  {effect}"),
             ("invoices", named(case.get("invoices"))),
             ("owed", screen.amount(case.get("owed"), case.get("currency"))),
