@@ -120,6 +120,10 @@ def test_a_payment_that_met_a_court_order_stays_with_it() -> None:
     assert (found.rows, found.en) == ((), "hold J1 is still needed")
 
 
+def test_of_a_young_past_nothing_goes_and_nothing_is_said() -> None:
+    assert asked(settled(), at("2020-01-01 00:00")) == Erasable()
+
+
 def test_nothing_younger_than_the_day_asked_for_goes() -> None:
     story = next_matter(settled())
     found = asked(story.paid("4800.00", "2031-06-01 09:00", id_="P9", F9="4800.00"), at("2030-01-01 00:00"))
