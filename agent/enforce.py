@@ -16,7 +16,8 @@ from agent.clockwork import Clockwork, look
 from agent.config import Config, billing_sources, load_sources
 from agent.enforcer import Enforcer
 from agent.errors import ConfigError, EcluseError, ProofFailed
-from agent.gateway import Gateway, InForceRules, Review, log
+from agent.gateway import Gateway, Review, log
+from agent.inforce import InForceRules
 from agent.inventory import compile_in_child, keep_in_force, last_in_force, open_inventory
 from agent.kernel.choice import choose
 from agent.kernel.links import LinkWatch

@@ -26,7 +26,8 @@ from agent.desk import Desk
 from agent.emergency.record import record
 from agent.errors import KernelError
 from agent.event import HOST, Event, instant
-from agent.gateway import Gateway, InForceRules, Review, agent_event, log
+from agent.gateway import Gateway, Review, agent_event, log
+from agent.inforce import InForceRules
 from agent.inventory import compile_in_child, keep_in_force, open_inventory
 from agent.kernel.tracking import tracked
 from agent.kernel.watch import Watch

@@ -75,6 +75,15 @@ class Selector:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Named:
+    """Destination side of a service by DNS name: what it is reached at is asked for while the agent runs."""
+
+    name: str
+    protocol: L4
+    ports: tuple[Ports, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Service:
     """What the provider delivers: business meaning and network selectors.
 
@@ -88,6 +97,7 @@ class Service:
     name_fr: str = ""
     name_en: str = ""
     delivered_by: Literal["provider", "customer", "third_party"] = "provider"
+    names: tuple[Named, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
