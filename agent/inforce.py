@@ -73,3 +73,7 @@ class InForceRules:
             answers=answers,
             unresolved=found.out,
         )
+
+    def with_answers(self, answers: Answers, *, tracked: bool) -> "InForceRules":
+        """The same inventory, where names stand for something else. Arguments and errors as for `compile`."""
+        return self.compile(self.inventory, self.loaded_at, tracked=tracked, answers=answers)
