@@ -9,6 +9,8 @@ DEBIAN_PACKAGES := python3 python3-venv nftables libnftables1 iproute2 conntrack
 # What only the tests need: the legacy backend and the compiler that its binding is built with; an emulator for a stock kernel.
 DEBIAN_TEST_PACKAGES := iptables ipset gcc libc6-dev python3-dev \
                         qemu-system-x86 busybox-static kmod e2fsprogs
+# Firewalls that the tests live beside. Their files are laid out in .cache; nothing of them is installed on this host.
+NEIGHBOURS := ufw firewalld fail2ban keepalived crowdsec-firewall-bouncer docker.io iptables ipset
 PYTHON := $(or $(shell command -v /usr/bin/python3 2>/dev/null),python3)
 
 .PHONY: help
@@ -38,12 +40,18 @@ $(VENV)/dev: .cache/debian-test $(VENV)/run requirements/dev.txt
 	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes --no-build-isolation --use-pep517 -r requirements/dev.txt
 	@touch $@
 
+.cache/neighbours/fetched: tests/neighbours/fetch .cache/debian-test
+	@echo "fetching $(NEIGHBOURS)"; tests/neighbours/fetch .cache/neighbours $(NEIGHBOURS)
+	@touch $@
+
+test: .cache/neighbours/fetched
+
 .PHONY: demo
 demo: $(VENV)/run ## the main job on real nftables and real packets, in namespaces of its own (root)
 	@$(BIN)/ecluse demo
 
 .PHONY: test
-test: lint coverage ## everything: lint, core, contracts, packets, faults, processes (root)
+test: lint coverage .cache/prometheus ## everything: lint, core, contracts, packets, faults, processes (root)
 	@$(BIN)/pytest -q -n auto -m hypothesis tests/core
 	@$(BIN)/pytest --ignore=tests/core
 
@@ -64,18 +72,32 @@ lint: $(VENV)/dev ## ruff and mypy
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
+.PHONY: prometheus
+prometheus: .cache/prometheus ## unpack Debian's Prometheus for the tests of monitoring/; nothing is installed
+
+.cache/prometheus:
+	@mkdir -p .cache/fetch && cd .cache/fetch && { apt-get download -qq prometheus 2>/dev/null || \
+	  { apt-get update -qq && apt-get download -qq prometheus; }; } && rm -rf ../unpacked && dpkg -x prometheus_*.deb ../unpacked
+	@rm -rf .cache/fetch && mv .cache/unpacked $@
+
 .PHONY: bench
 bench: $(VENV)/dev ## figures, printed and written to bench/results.json (root)
 	@$(BIN)/python -m bench
 
+.PHONY: soak
+soak: $(VENV)/dev ## an hour of random webhooks with 100 000 suspended: memory, files and cost at start and end (root)
+	@$(BIN)/python -m bench.soak
+
 .PHONY: torture
-torture: $(VENV)/dev ## 1 000 random kill -9 under load (root, long)
+torture: $(VENV)/dev ## 1 000 random kill -9 under load, 10 000 random changes under traffic (root, long)
 	@ECLUSE_KILLS=1000 $(BIN)/pytest -q --timeout=7200 tests/faults -k kill
+	@ECLUSE_CHANGES=10000 $(BIN)/pytest -q tests/packets/test_random_changes.py
 
 .PHONY: lock
 lock: $(VENV)/dev ## renew requirements/*.txt from pyproject.toml (needs uv)
 	@uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q pyproject.toml -o requirements/run.txt
 	@uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q pyproject.toml --group dev -o requirements/dev.txt
+	@uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q --group release -o requirements/release.txt
 
 .PHONY: clean
 clean: ## remove the virtual environment and caches

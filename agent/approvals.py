@@ -21,6 +21,7 @@ from agent.errors import EventError, Refused
 from agent.event import HOST, instant, parse_instant
 from agent.gate import APPROVING_ROLES, DECIDING_ROLES, TABLE
 from agent.model import Policy
+from agent.stages import ANNEX
 
 #: A standing approval lasts at most this long: it is dated, or it is none.
 MAX_STANDING = timedelta(days=366)
@@ -28,8 +29,8 @@ MAX_STANDING = timedelta(days=366)
 #: An override is for one measure, which lasts no longer than this.
 MAX_OVERRIDE = timedelta(days=90)
 
-#: Stages that a person may say were not tried; the third is the measure itself.
-GENTLER_STAGES = (1, 2)
+#: Stages that a person may say were not tried before a stronger one. That of annex services only somebody of the legal role.
+GENTLER_STAGES = (1, 2, 3)
 
 #: A person speaks in the first of these roles that it has and that is asked for.
 _WEIGHT = ("legal", "approver", "credit_officer")
@@ -174,10 +175,11 @@ def revoke_override(store: Store, person: Person, *, case: str, check: str, reas
 
 def waive(store: Store, person: Person, *, case: str, stages: Sequence[int], reason: str) -> Said:
     """Say why gentler stages were not tried in one case (G-18)."""
-    role = speaks_as(person, DECIDING_ROLES)
     wrong = [stage for stage in stages if stage not in GENTLER_STAGES]
     if wrong or not stages:
-        raise EventError(field="stages", what="not gentler stages", mend="1 (formal notice) and 2 (restricted service)")
+        mend = "1 (notice only), 2 (restricted service) and 3 (annex services suspended)"
+        raise EventError(field="stages", what="not gentler stages", mend=mend)
+    role = speaks_as(person, _LEGAL if ANNEX in stages else DECIDING_ROLES)
     company = _case(store, case).company
     body = {"case": case, "stages": sorted(set(stages)), "by": person.user, "reason": reason, "role": role}
     store.keep("stage.waived", company, body, person, store.now())

@@ -21,13 +21,14 @@ from agent.event import HOST, instant
 from agent.fight import calmed
 from agent.fight import repaired as after
 from agent.gateway import Gateway, agent_event, log
+from agent.leases import Lease
 from agent.ledger import InForce
 from agent.model import Inventory, StandingKey
 from agent.plan import SLACK_MS
 from agent.proof import prove_members
 from agent.reconcile import settle
 from agent.rules import TABLE, Change, Element, Key
-from agent.ruleset import candidates
+from agent.ruleset import Needs, candidates
 
 #: Measures per transaction of a bulk load.
 LOAD_PAGE = 500
@@ -36,8 +37,14 @@ LOAD_PAGE = 500
 AUDIT_PAGE = 100
 AUDIT_MEMBERS = 300
 
+#: So many companies are put right one by one, each with its record; more are loaded as at a start.
+FEW_COMPANIES = 20
+
 #: Why a table is looked at, when no program was named.
 NO_PROGRAMS = frozenset({"a failure", "reload"})
+
+#: Whatever kinds of set there were before a reload.
+_EVERY_NEED = Needs(cap=True, drain=True)
 
 Breath = Generator[None, None, "Audited"]
 
@@ -138,8 +145,10 @@ def leave(gateway: Gateway, before: Inventory) -> Iterator[None]:
     for company_id, _ in groupby(gateway.ledger.in_force(), key=lambda one: one.company):
         was, now = before.company(company_id), gateway.rules.inventory.company(company_id)
         if was is not None and was != now:
-            kept = set(candidates(now, gateway.rules.inventory.services)) if now is not None else set()
-            gone = tuple(key for key in candidates(was, before.services) if key not in kept and key.set in names)
+            kept = set(gateway.candidates(now)) if now is not None else set()
+            gone = tuple(
+                key for key in candidates(was, before.services, gateway.links, _EVERY_NEED) if key not in kept and key.set in names
+            )
             if gone:
                 gateway.kernel.apply(Change(delete=gone))
         yield
@@ -191,7 +200,8 @@ def audit(gateway: Gateway) -> Breath:
                 yield
         strangers += _remove(gateway, odd)
         yield
-    repaired = yield from _put_back(gateway, sorted({companies[at] for at in expected.values()}))
+    missing = sorted({companies[at] for at in expected.values()})
+    repaired = yield from (_put_back if len(missing) <= FEW_COMPANIES else _load_back)(gateway, missing)
     gateway.in_kernel(wanted=wanted, found=found)
     return Audited(wanted=wanted, found=found, strangers=strangers, repaired=repaired)
 
@@ -239,6 +249,24 @@ def _put_back(gateway: Gateway, companies: Sequence[str]) -> Generator[None, Non
     return repaired
 
 
+def _load_back(gateway: Gateway, companies: Sequence[str]) -> Generator[None, None, int]:
+    """Put the members of many companies back, a page of companies per transaction, and write that down once.
+
+    One by one, each with its own record, a thousand companies take twenty seconds.
+    """
+    missing, count = frozenset(companies), 0
+    for page in _every(gateway, AUDIT_PAGE):
+        batch = [e for found in page if found and _company_of(found[0].case) in missing for e in found]
+        if batch:
+            gateway.kernel.apply(Change(add=tuple(batch)))
+            count += len(batch)
+        yield
+    gateway.metrics.changed("repair")
+    gateway.metrics.repaired("members", count)
+    _record(gateway, "members", f"elements of {len(companies)} companies were missing or not as wanted", count)
+    return len(companies)
+
+
 def _every(gateway: Gateway, size: int) -> Iterator[list[tuple[Element, ...]]]:
     """What every measure in force wants whose decision stands: a page of companies at a time, elements by company.
 
@@ -262,13 +290,23 @@ def _elements(
         return ()
     now = gateway.now()
     try:
-        if keys:
+        if keys and all(one.plain for one in held):
             return gateway.standing(held, keys, now.timestamp())
         company = gateway.rules.inventory.company(company_id)
-        leases = [(one.case, one.services, datetime.fromtimestamp(one.lease_until, UTC)) for one in held]
+        leases = [
+            Lease(
+                case=one.case,
+                services=one.services,
+                until=datetime.fromtimestamp(one.lease_until, UTC),
+                effect=one.effect,
+                since=None if one.since is None else datetime.fromtimestamp(one.since, UTC),
+            )
+            for one in held
+        ]
         elements = gateway.wanted(company, leases, now)
         if company is not None:
-            prove_members(elements, company, {name for one in held for name in one.services}, gateway.rules.proven)
+            services = {name for one in held for name in one.services}
+            prove_members(elements, company, services, gateway.rules.proven, gateway.links)
     except ProofFailed as error:  # one company we can not be sure about is left alone; the others have their turn
         log.error("%s: %s; not suspended", company_id, error)
         return ()

@@ -4,11 +4,12 @@ Rules of this room:
 
 1. A period in days is counted as CPC 641-642 counts it: the day of the act is not counted, the period ends at 24:00 of its
    last day, and a last day on a Saturday, Sunday or public holiday moves to the next working day.
-2. Windows are wall-clock times of the site. An hour that a clock change repeats is outside every window: doubt means no cut.
+2. Windows and hours are wall-clock times of the site. An hour that a clock change repeats is outside of them: doubt means no
+   cut.
 3. Public holidays come from the `holidays` library, by ISO 3166 country code; "none" has no holidays.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
@@ -19,6 +20,7 @@ import holidays
 from agent.model import Window
 
 _SEARCH_DAYS = 400
+_A_WEEK_AND_MORE = 9  # days: hours come again every week, and a clock change may take one away
 _FRIDAY = 4
 
 
@@ -128,6 +130,47 @@ def opening(
     return Opening(open=not why, why=why, until=next(changes, None))
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InEffect:
+    """Whether a restriction to hours is in effect, and when that may change at the earliest."""
+
+    on: bool
+    until: datetime
+
+
+def in_effect(now: datetime, *, hours: Sequence[Window], timezones: Iterable[str]) -> InEffect:
+    """Is a measure that is restricted to some hours in effect now?
+
+    Only while it is so at every place, and never in an hour that a clock change repeats.
+
+    Args:
+        now: aware instant.
+        hours: of the week, site time, at least one; an end that is not after the start is that of the next day.
+        timezones: IANA names of the zones of the sites, at least one.
+    """
+    found = [_in_effect(now, hours, ZoneInfo(zone)) for zone in timezones]
+    return InEffect(on=all(one.on for one in found), until=min(one.until for one in found))
+
+
+def _in_effect(now: datetime, hours: Sequence[Window], zone: ZoneInfo) -> InEffect:
+    def inside(at: datetime) -> bool:
+        local = at.astimezone(zone)
+        if local.replace(fold=0).utcoffset() != local.replace(fold=1).utcoffset():
+            return False
+        return any(_covers(window, local.weekday(), local.time()) for window in hours)
+
+    on = inside(now)
+    times = {time(0), *(window.start for window in hours), *(window.end for window in hours)}
+    changes = (at for at in _instants(now, lambda _: times, zone, _A_WEEK_AND_MORE) if inside(at) != on)
+    return InEffect(on=on, until=next(changes, now + timedelta(days=_A_WEEK_AND_MORE)))
+
+
+def _covers(window: Window, weekday: int, at: time) -> bool:
+    if window.start < window.end:
+        return weekday in window.days and window.start <= at < window.end
+    return (weekday in window.days and at >= window.start) or ((weekday - 1) % 7 in window.days and at < window.end)
+
+
 def _closed_day(day: date, *, country: str, blackout: Sequence[date], no_eve_of_holiday: bool) -> str:
     if day.weekday() > _FRIDAY:
         return "weekend"
@@ -142,13 +185,21 @@ def _closed_day(day: date, *, country: str, blackout: Sequence[date], no_eve_of_
 
 def _edges(now: datetime, windows: Sequence[Window], zone: ZoneInfo) -> Iterator[datetime]:
     """Every instant after `now` at which an opening can begin or end, in order: midnights, window hours, clock changes."""
+
+    def hours(day: date) -> set[time]:
+        of_day = [window for window in windows if day.weekday() in window.days]
+        return {time(0), *(window.start for window in of_day), *(window.end for window in of_day)}
+
+    yield from _instants(now, hours, zone, _SEARCH_DAYS)
+
+
+def _instants(now: datetime, hours: Callable[[date], Iterable[time]], zone: ZoneInfo, days: int) -> Iterator[datetime]:
+    """The instants after `now` at which it is one of the hours of a day, and those that bound clock changes, in order."""
     first = now.astimezone(zone).date()
-    for offset in range(_SEARCH_DAYS):
+    for offset in range(days):
         day = first + timedelta(days=offset)
-        days_windows = [window for window in windows if day.weekday() in window.days]
-        hours = {time(0), *(window.start for window in days_windows), *(window.end for window in days_windows)}
         # Twice, because on the day of a clock change an hour may come twice.
-        edges = {datetime.combine(day, hour, zone).replace(fold=fold).astimezone(UTC) for hour in hours for fold in (0, 1)}
+        edges = {datetime.combine(day, hour, zone).replace(fold=fold).astimezone(UTC) for hour in hours(day) for fold in (0, 1)}
         edges.update(_clock_change(day, zone))
         yield from sorted(edge for edge in edges if edge > now)
 

@@ -18,10 +18,11 @@ from typing import Any
 from agent.event import parse_instant
 from agent.holds import Hold, Insolvency, holds, overtaken, proceedings
 from agent.host import ClockState, HostFacts, host_facts
-from agent.model import Mode
+from agent.model import PLAIN, Effect, Mode
 from agent.notices import LastWarning, Notice, Reminder, notices, reminders, warnings
 from agent.persons import Approval, Override, StandingApproval, approvals, overrides, waived
 from agent.record import EMPTY_RECORD, Record, Statement, favourable, fold, keys, latest, standing, statements
+from agent.stages import ANNEX, read_effect
 
 __all__ = [
     "EMPTY_RECORD",
@@ -63,6 +64,8 @@ ANNOUNCED = "announced"
 class Order:
     """A decision to suspend that has not been ended. `applied_at` is None until it was read back in the kernel.
 
+    `services`, `effect` and `expires_at` are those of the gentlest measure it was stepped down to. `renewed_at`: when it was
+    stepped down because its time was over, which gave the gentler measure a time of its own.
     `trial_seconds`: so long it may stand before local applications were seen to answer; 0 once they were, or where nobody looks.
     """
 
@@ -75,6 +78,8 @@ class Order:
     mode: Mode
     applied_at: datetime | None
     fact: str
+    effect: Effect = PLAIN
+    renewed_at: datetime | None = None
     trial_seconds: int = 0
 
 
@@ -122,6 +127,9 @@ class Case:
     `unreachable`: contacts at which nobody is reached. `insolvency`: proceedings that are open. `insolvency_checked_at`: when
     the register was last looked at for this company alone. `regressions`: local applications that stopped answering and did not
     recover. `scope_changes`: those nobody looked at since. `waived`: gentler stages that were not tried, `waived_why` says why.
+    `tried`: the stages that were in force under other notices on some of these invoices before this notice was sent; `preceded`:
+    those other notices that had taken effect by then. `reached`: the gentlest stage at which a measure of this case was in force,
+    above which it does not go again; None: there was none.
     `reopens`: the id of the earlier case whose payment came back, where its notice said that it would be reopened.
     `announced`: announced payments; `graced_at`: when the one delay that they give was first used; `spared_at`: when it restored
     a measure, after which persons must approve anew.
@@ -155,6 +163,9 @@ class Case:
     announced: tuple[Announced, ...]
     graced_at: datetime | None
     spared_at: datetime | None
+    tried: frozenset[int] = frozenset()
+    preceded: tuple[str, ...] = ()
+    reached: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -201,9 +212,12 @@ def _names(record: Record, opened: str, closed: str) -> tuple[str, ...]:
 
 def _case(company: str, record: Record, notice: Notice, asked: tuple[Notice, ...], shared: _Shared) -> Case:
     name = case_id(company, notice.id)
-    given, ended, proposed, approved, applied, delayed = (
+    given, ended, proposed, approved, applied, lowered, delayed = (
         [one for one in statements(record, type_) if one.body["case"] == name]
-        for type_ in ("order.suspend", "measure.restored", "case.proposed", "approval.given", "measure.applied", "case.delayed")
+        for type_ in (
+            *("order.suspend", "measure.restored", "case.proposed", "approval.given", "measure.applied", "measure.lowered"),
+            "case.delayed",
+        )
     )
     last_end = max((one.at for one in ended), default=None)
     ended_orders = {one.body["order"] for one in ended}
@@ -211,6 +225,7 @@ def _case(company: str, record: Record, notice: Notice, asked: tuple[Notice, ...
     spared = [one.at for one in ended if _reason(one) == ANNOUNCED]
     stages, why = waived(record, name)
     earlier = _reopened(company, record, notice, asked)
+    others = tuple(one for one in asked if one.id != notice.id and one.named & notice.named)
     return Case(
         id=name,
         company=company,
@@ -239,17 +254,25 @@ def _case(company: str, record: Record, notice: Notice, asked: tuple[Notice, ...
         announced=tuple(_announced(record, notice)),
         graced_at=min((*spared, *(one.at for one in delayed)), default=None),
         spared_at=min(spared, default=None),
+        tried=_tried(company, record, notice, others),
+        preceded=tuple(one.id for one in others if one.effective_at is not None and one.effective_at < notice.first_at),
+        reached=min((_stage(one) for one in (*applied, *lowered)), default=None),
     )
 
 
 def _order(record: Record, said: Statement) -> Order:
     applied = statements(record, "measure.applied", str(said.body["order"]))
+    lowered = statements(record, "measure.lowered", str(said.body["order"]))
+    # The gentlest stands, whatever was said when; of one stage the word that ends first, so that none lasts longer by being said.
+    now = min(lowered, key=lambda one: (_stage(one), one.body["expires_at"], one.id), default=said)
     confirmed = statements(record, "measure.confirmed", str(said.body["order"]))
     return Order(
         id=str(said.body["order"]),
-        services=tuple(said.body["services"]),
+        services=tuple(now.body["services"]),
         ordered_at=said.at,
-        expires_at=parse_instant(said.body["expires_at"]),
+        expires_at=parse_instant(now.body["expires_at"]),
+        effect=read_effect(now.body),
+        renewed_at=now.at if now.body.get("renewed") else None,
         lease_minutes=int(said.body["lease_minutes"]),
         policy_digest=str(said.body["policy_digest"]),
         mode=Mode(said.body["mode"]),
@@ -257,6 +280,20 @@ def _order(record: Record, said: Statement) -> Order:
         fact=said.id,
         trial_seconds=0 if confirmed else int(said.body.get("confirm_seconds", 0)),
     )
+
+
+def _stage(said: Statement) -> int:
+    return int(said.body.get("stage", ANNEX))
+
+
+def _tried(company: str, record: Record, notice: Notice, others: tuple[Notice, ...]) -> frozenset[int]:
+    """The stages that were in force on some of these invoices, under other notices, before this one was sent.
+
+    Only what was in force then: a notice of a stronger measure tells the debtor that the gentler one was without effect.
+    """
+    names = {case_id(company, one.id) for one in others}
+    said = (*statements(record, "measure.applied"), *statements(record, "measure.lowered"))
+    return frozenset(_stage(one) for one in said if one.body["case"] in names and one.at < notice.first_at)
 
 
 def _bears(hold: Hold, notice: Notice) -> bool:

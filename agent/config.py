@@ -69,7 +69,9 @@ class Operator:
 class Config:
     """`ecluse.yaml`. Paths are absolute; users and groups are names or ids, None means our own.
 
+    `web`, `metrics_web`: TLS and passwords of the two ports (see `web`). `metrics_listen`: a port for metrics alone.
     `max_elements`: so many set elements may be refused anew to one company at once; more is held until somebody has looked.
+    `probe_interval`: seconds between two looks at each local application; 0: none are looked at from here.
     """
 
     policies: Path
@@ -78,6 +80,9 @@ class Config:
     run_dir: Path = Path("/run/ecluse")
     listen_host: str = "127.0.0.1"
     listen_port: int = 8440
+    web: Path | None = None
+    metrics_listen: tuple[str, int] | None = None
+    metrics_web: Path | None = None
     kernel: Literal["auto", "nft", "iptables", "memory"] = "auto"
     mode_ceiling: Mode = Mode.OBSERVE
     operators: tuple[Operator, ...] = ()
@@ -85,6 +90,14 @@ class Config:
     serve_group: str | int | None = None
     operators_group: str | int | None = None
     max_elements: int = 2_000
+    probe_interval: int = 0
+    probe_group: str | int | None = None
+    probe_path: Path | None = None
+
+    @property
+    def probe_socket(self) -> Path:
+        """Where the probing role answers."""
+        return self.probe_path or self.run_dir / "probe.sock"
 
     @property
     def intake_socket(self) -> Path:
@@ -156,6 +169,9 @@ def _config(table: Table, base: Path) -> Config | None:
     state_dir = table.may("state_dir", path, Path("/var/lib/ecluse"))
     run_dir = table.may("run_dir", path, Path("/run/ecluse"))
     endpoint = table.may("listen", _endpoint, ("127.0.0.1", 8440))
+    web = table.may("web", path, None)
+    metrics_listen = table.may("metrics_listen", _endpoint, None)
+    metrics_web = table.may("metrics_web", path, None)
     kernel = table.may("kernel", kinds.one_of("auto", "nft", "iptables", "memory"), "auto")
     mode_ceiling = table.may("mode_ceiling", kinds.choice(Mode), Mode.OBSERVE)
     operators = table.each("operators", _operator)
@@ -163,6 +179,9 @@ def _config(table: Table, base: Path) -> Config | None:
     serve_group = table.may("serve_group", _account, None)
     operators_group = table.may("operators_group", _account, None)
     max_elements = table.may("max_elements", kinds.between(1, 1_000_000), 2_000)
+    probe_interval = table.may("probe_interval", kinds.between(5, 600), 0)
+    probe_group = table.may("probe_group", _account, None)
+    probe_path = table.may("probe_socket", path, None)
     for attribute in ("name", "user"):
         seen = [getattr(each, attribute) for each in operators]
         for value in {each for each in seen if seen.count(each) > 1}:
@@ -178,6 +197,9 @@ def _config(table: Table, base: Path) -> Config | None:
         run_dir=run_dir,
         listen_host=endpoint[0],
         listen_port=endpoint[1],
+        web=web,
+        metrics_listen=metrics_listen,
+        metrics_web=metrics_web,
         kernel=kernel,  # type: ignore[arg-type]  # one of the four
         mode_ceiling=mode_ceiling,
         operators=operators,
@@ -185,6 +207,9 @@ def _config(table: Table, base: Path) -> Config | None:
         serve_group=serve_group,
         operators_group=operators_group,
         max_elements=max_elements,
+        probe_interval=probe_interval,
+        probe_group=probe_group,
+        probe_path=probe_path,
     )
 
 

@@ -7,7 +7,9 @@ Rules of this room:
    a reason of our own (lease ran out, pause, lower ceiling) or because a payment was announced leaves the case open, but
    every approval must be given again.
 3. Nothing is back-dated: a decision is about now.
-4. The same arguments give the same decision; `next_at` says until when they would, if no new fact comes.
+4. Where a measure is no longer lawful as it is but a gentler one is, it steps down to that one. That is a restore of what it lets
+   go: it waits for nothing, needs nobody, and is never taken back.
+5. The same arguments give the same decision; `next_at` says until when they would, if no new fact comes.
 """
 
 import hashlib
@@ -19,7 +21,8 @@ from agent.case import ANNOUNCED, Case, Order
 from agent.closing import reason, words
 from agent.debt import Debt
 from agent.gate import Check, Gate, Kind
-from agent.model import Mode, Policy
+from agent.model import Effect, Mode, Policy
+from agent.stages import words as stage_words
 
 #: How often a case that only waits for persons or feeds is looked at again; facts that arrive are looked at at once.
 POLL = timedelta(seconds=60)
@@ -45,7 +48,30 @@ class Act(StrEnum):
     PROPOSE = "propose"
     SUSPEND = "suspend"
     KEEP = "keep"
+    LOWER = "lower"
     RESTORE = "restore"
+
+
+#: What leaves a measure in force.
+IN_FORCE = frozenset({Act.SUSPEND, Act.KEEP, Act.LOWER})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measure:
+    """What a measure does: to which services, how, and until when at the longest."""
+
+    services: tuple[str, ...]
+    effect: Effect
+    expires_at: datetime
+    renewed: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gentler:
+    """A measure that is lawful where the one in force is not any more, and the judgement that says so."""
+
+    measure: Measure
+    gate: Gate
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,8 +79,9 @@ class Decision:
     """What to do about one case, why, and when to look again without a new fact (None: never).
 
     `cause` is a check's code or a word, `fr` and `en` say it to people. `lease_until` is how long the measure may stay in the
-    kernel without another look; only with SUSPEND and KEEP. `final`: the case is closed by this restore, and `reason` says why in
-    the words of the trade (`closing.REASONS`); of a restore that is not final it is the cause.
+    kernel without another look, and `measure` what it does; only with SUSPEND, KEEP and LOWER. `final`: the case is closed by
+    this restore, and `reason` says why in the words of the trade (`closing.REASONS`); of a restore that is not final it is the
+    cause.
     """
 
     case: str
@@ -66,9 +93,10 @@ class Decision:
     final: bool = False
     lease_until: datetime | None = None
     next_at: datetime | None = None
+    measure: Measure | None = None
 
 
-def decide(
+def decide(  # noqa: PLR0913 - what is decided on, each by its name
     *,
     case: Case,
     debt: Debt,
@@ -79,6 +107,8 @@ def decide(
     lease_until: datetime | None,
     grace_until: datetime | None,
     now: datetime,
+    measure: Measure,
+    gentler: Gentler | None = None,
 ) -> Decision:
     """Decide one case.
 
@@ -92,12 +122,15 @@ def decide(
         lease_until: until when the measure in force may stay in the kernel; None if none is in force.
         grace_until: until when the case waits because a payment was announced; None: it does not.
         now: aware instant.
+        measure: what a new order would do.
+        gentler: what a measure in force may be stepped down to, where `gate` does not let it go on; None: nothing.
     """
     if case.order is not None:
         return _running(
             case,
             case.order,
             gate,
+            gentler,
             debt=debt,
             paused=paused,
             restore_all=restore_all,
@@ -126,13 +159,15 @@ def decide(
         act=Act.SUSPEND,
         lease_until=lease,
         next_at=_sooner(gate.until, _renew_at(case.id, lease, policy.lease_minutes)),
+        measure=measure,
     )
 
 
-def _running(
+def _running(  # noqa: PLR0913 - the same, for a case with an order
     case: Case,
     order: Order,
     gate: Gate,
+    gentler: Gentler | None,
     *,
     debt: Debt,
     paused: bool,
@@ -148,6 +183,10 @@ def _running(
         lease_until = order.applied_at + lease
     if lease_until is not None:  # whatever the clock did, nothing stays longer than one lease without another look
         lease_until = min(lease_until, now + lease)
+    measure = running(order)
+    lowered: Decision | None = None
+    if gentler is not None and not case.closed and gate.blocking(Kind.STANDING):
+        lowered, gate, measure = _lowered(gate, gentler), gentler.gate, gentler.measure
     ended = _final(case, gate, debt) or _ours(order, gate, restore_all=restore_all, graced=grace_until is not None)
     if ended is None and lease_until is None:
         ended = _unapplied(gate, paused=paused)
@@ -159,16 +198,45 @@ def _running(
     if lease_until is not None and gate.blocking(Kind.HEALTH):
         # The measure stays as long as its lease, which is not renewed: if the fault lasts, service comes back by itself.
         look_again = _sooner(gate.until, lease_until, now + POLL)
-        return Decision(case=case.id, act=Act.KEEP, cause="health", lease_until=lease_until, next_at=look_again)
+        kept = Decision(case=case.id, act=Act.KEEP, cause="health", lease_until=lease_until, next_at=look_again, measure=measure)
+        return _kept(kept, lowered, now)
     if trial:
         lease_until = lease_until or now + lease
-        return Decision(
-            case=case.id, act=Act.KEEP, cause="trial", lease_until=lease_until, next_at=_sooner(gate.until, lease_until)
-        )
+        look_again = _sooner(gate.until, lease_until)
+        kept = Decision(case=case.id, act=Act.KEEP, cause="trial", lease_until=lease_until, next_at=look_again, measure=measure)
+        return _kept(kept, lowered, now)
     if lease_until is None or now >= _renew_at(case.id, lease_until, order.lease_minutes):
         lease_until = now + lease
     renew_at = _renew_at(case.id, lease_until, order.lease_minutes)
-    return Decision(case=case.id, act=Act.KEEP, lease_until=lease_until, next_at=_sooner(gate.until, renew_at))
+    kept = Decision(case=case.id, act=Act.KEEP, lease_until=lease_until, next_at=_sooner(gate.until, renew_at), measure=measure)
+    return _kept(kept, lowered, now)
+
+
+def running(order: Order) -> Measure:
+    """What an order does, as far as it was not stepped down."""
+    return Measure(services=order.services, effect=order.effect, expires_at=order.expires_at)
+
+
+def _lowered(gate: Gate, gentler: Gentler) -> Decision:
+    """Why a measure steps down, and to what."""
+    failed = gate.blocking(Kind.STANDING)[0]
+    fr, en = stage_words(gentler.measure.effect)
+    return Decision(
+        case="",
+        act=Act.LOWER,
+        cause=failed.code,
+        reason=failed.code,
+        fr=f"{failed.code} : {failed.fr} ; ramené au {fr}",
+        en=f"{failed.code}: {failed.en}; stepped down to {en}",
+    )
+
+
+def _kept(kept: Decision, lowered: Decision | None, now: datetime) -> Decision:
+    """What stays in force; where it steps down, that is asked for again until it is recorded."""
+    if lowered is None:
+        return kept
+    soon = _sooner(kept.next_at, now + POLL)
+    return replace(lowered, case=kept.case, lease_until=kept.lease_until, measure=kept.measure, next_at=soon)
 
 
 def _final(case: Case, gate: Gate, debt: Debt) -> Decision | None:

@@ -19,9 +19,13 @@ from agent.errors import ConfigError, EcluseError, ProofFailed
 from agent.gateway import Gateway, InForceRules, Review, log
 from agent.inventory import compile_in_child, keep_in_force, last_in_force, open_inventory
 from agent.kernel.choice import choose
+from agent.kernel.links import LinkWatch
+from agent.kernel.tracking import tracked
 from agent.ledger.sqlite import Ledger
+from agent.lookout import LocalLookout, Pace
 from agent.metrics import EnforcerMetrics
 from agent.model import Inventory
+from agent.relink import FollowedLinks, Relink
 
 #: Bytes of an import that an operator may hand over at once.
 MAX_IMPORT = 64 * 2**20
@@ -85,7 +89,18 @@ async def enforce(
             adopting=compiled if gateway.review else None,
             open_watch=chosen.open_watch,
             clock=clockwork,
+            relink=FollowedLinks(gateway, LinkWatch()) if config.kernel != "memory" else Relink(),
         )
+        if config.probe_interval:
+            gateway.lookout = lookout = LocalLookout(
+                gateway,
+                socket=config.probe_socket,
+                pace=Pace(interval=config.probe_interval),
+                file=config.state_dir / "baseline.json",
+                take=enforcer.take,
+                wake=enforcer.wake.set,
+            )
+            enforcer.beside.append(lookout.run)
         look(clockwork, gateway, sources)  # before anything of now is written: the last fact tells whether it was set back
         enforcer.loaded()
         if problems:
@@ -100,12 +115,12 @@ async def _rules(config: Config, now: Clock) -> tuple[InForceRules, Path | None,
     """
     try:
         compiled = await compile_in_child(config.policies, config.state_dir)
-        return InForceRules.compile(open_inventory(compiled), now()), compiled, ()
+        return InForceRules.compile(open_inventory(compiled), now(), tracked=tracked()), compiled, ()
     except (ConfigError, ProofFailed) as error:
         last = last_in_force(config.state_dir)
         if last is None:
             raise
-        return InForceRules.compile(open_inventory(last), now()), None, tuple(str(error).splitlines())
+        return InForceRules.compile(open_inventory(last), now(), tracked=tracked()), None, tuple(str(error).splitlines())
 
 
 def _former(config: Config) -> Inventory | None:
@@ -129,6 +144,7 @@ async def _serve_sockets(enforcer: Enforcer, *, own_signals: bool) -> None:
         ),
     ]
     reloads: set[asyncio.Task[Any]] = set()
+    beside: list[asyncio.Task[None]] = []
 
     def on_stop() -> None:
         enforcer.stopping.set()
@@ -144,9 +160,13 @@ async def _serve_sockets(enforcer: Enforcer, *, own_signals: bool) -> None:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, on_stop)
         loop.add_signal_handler(signal.SIGHUP, on_hangup)
+        beside = [loop.create_task(work()) for work in enforcer.beside]
         await enforcer.run()
     finally:
         systemd.stopping()
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
         for listener in listeners:
             await listener.close()
         log.info("stopped; the rules stay and their leases run")

@@ -13,7 +13,7 @@ Rules of this room:
 
 import asyncio
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,10 +28,12 @@ from agent.errors import KernelError
 from agent.event import HOST, Event, instant
 from agent.gateway import Gateway, InForceRules, Review, agent_event, log
 from agent.inventory import compile_in_child, keep_in_force, open_inventory
+from agent.kernel.tracking import tracked
 from agent.kernel.watch import Watch
 from agent.metrics import exposition
 from agent.model import Inventory
 from agent.reconcile import Queue, failure_kind
+from agent.relink import Relink
 from agent.rules import Change
 
 #: The queue is looked at this often even if nobody calls; new facts wake it at once.
@@ -53,7 +55,7 @@ LOOK_SECONDS = 5.0
 
 @dataclass(kw_only=True)
 class Enforcer:
-    """The running role. `sources` are the configured billing systems with their secrets.
+    """The running role. `sources` are the configured billing systems with their secrets; `beside`: work that runs along with it.
 
     `adopting`: the compiled inventory that is under review. Until that is over, a restart compares with the one before it.
     """
@@ -64,14 +66,17 @@ class Enforcer:
     sources: Mapping[str, Source]
     open_watch: Callable[[], Watch] | None = None
     clock: clockwork.Clockwork | None = None
+    relink: Relink = field(default_factory=Relink)
     queue: Queue = field(default_factory=Queue)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     ready: bool = False
     policy_problems: tuple[str, ...] = ()
     adopting: Path | None = None
+    beside: list[Callable[[], Coroutine[Any, Any, None]]] = field(default_factory=list)
     desk: Desk = field(init=False)
     _touched: str = ""
+    _heard: bool = False
     _away: bool = False
     _reloading: asyncio.Lock = field(default_factory=asyncio.Lock)
     _audited_at: float = 0.0
@@ -117,6 +122,7 @@ class Enforcer:
                 body={"version": __version__, "kernel": self.gateway.kernel.name},
             )
         )
+        self.relink.listen(self.wake)
         await self._guarded(self._start)
         watch = self._watch()
         try:
@@ -125,6 +131,7 @@ class Enforcer:
             if watch is not None:
                 asyncio.get_running_loop().remove_reader(watch.fileno())
                 watch.close()
+            self.relink.close()
 
     def _watch(self) -> Watch | None:
         """Listen to the kernel's notifications; only now, because a listener doubles the price of a bulk load."""
@@ -144,7 +151,7 @@ class Enforcer:
 
     async def _keep_going(self) -> None:
         while not self.stopping.is_set():
-            begun = time.monotonic()
+            begun, self._heard = time.monotonic(), False
             good = await self._guarded(self._cycle)
             agreed = good and not self._touched  # in a fight our table may have to stay away for a while
             self.gateway.metrics.cycle(time.monotonic() - begun, good_at=self.gateway.now().timestamp() if agreed else None)
@@ -154,7 +161,7 @@ class Enforcer:
                     self.ready = True
                     systemd.ready(self.gateway.last_sentence)
                 systemd.alive()
-            if good and self._touched and not self.gateway.fight.rests(time.monotonic()):
+            if self._heard and not self.gateway.fight.rests(time.monotonic()):
                 continue  # touched again while it was put right
             with suppress(TimeoutError):
                 async with asyncio.timeout(TICK):
@@ -193,6 +200,7 @@ class Enforcer:
         if not self.gateway.ledger_good and self.gateway.catch_up(lambda events: alarm.alarms(self.gateway, events)):
             self.queue.forgive()
         await self._settle_due()
+        self.relink.step()
         cleared = self._keep_cleared()
         if cleared or self.stopping.is_set():
             self._touched = ""  # there is nothing of ours to put right
@@ -303,7 +311,7 @@ class Enforcer:
             log.error("%s; from now on changes by others are only seen by the audit every minute", error)
             return
         if seen.look:
-            self._touched = ", ".join(seen.by) or "somebody else"
+            self._touched, self._heard = ", ".join(seen.by) or "somebody else", True
             if not self.gateway.fight.on:  # a fight is looked at once a second
                 self.wake.set()
 
@@ -322,7 +330,7 @@ class Enforcer:
 
     async def _reload(self) -> tuple[str, ...]:
         compiled = await compile_in_child(self.config.policies, self.config.state_dir)
-        rules = InForceRules.compile(open_inventory(compiled), self.gateway.now())
+        rules = InForceRules.compile(open_inventory(compiled), self.gateway.now(), tracked=tracked())
         configs = load_sources(self.config.sources)
         sources = billing_sources(configs)
         before = self.gateway.rules.inventory
@@ -331,6 +339,7 @@ class Enforcer:
         self.gateway.rules, self.source_configs, self.sources, self.policy_problems = rules, configs, sources, ()
         self.gateway.feeds = operate.feeds(sources)
         self.gateway.metrics.know(sources)
+        self.relink.restated()
         if not self._away:
             await self._guarded(lambda: self._leave(before))
         if before.digest != rules.inventory.digest:

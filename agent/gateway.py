@@ -9,12 +9,12 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from agent import __version__, stopfile
 from agent.breaker import Load
-from agent.calendar import day_start, local_date, public_holidays
+from agent.calendar import public_holidays
 from agent.case import EMPTY_RECORD, ClockState, HostFacts, Record, fold, host_facts
 from agent.continuity import Lookout, Nobody
 from agent.errors import LedgerCorrupt, LedgerUnwritable
@@ -23,18 +23,17 @@ from agent.fight import Fight
 from agent.gate import World
 from agent.judge import Judgement, judge
 from agent.kernel import Kernel
+from agent.leases import Lease, elements, needs_of
 from agent.ledger import InForce
 from agent.ledger.sqlite import Ledger
 from agent.metrics import EnforcerMetrics
-from agent.model import Company, Inventory, Mode, StandingKey
+from agent.model import ANY_LINKS, Company, Inventory, Links, Mode, StandingKey
 from agent.proof import Proven, prove, prove_standing
-from agent.rules import Element, Structure
-from agent.ruleset import members, structure
+from agent.rules import Element, Key, Structure
+from agent.ruleset import NO_NEEDS, Needs, candidates, interface_of, structure
 from agent.tally import Tally
 
 log = logging.getLogger("ecluse")
-
-_DAY = timedelta(days=1)
 
 #: Elements that may be refused anew to one company at once, where the host's configuration says nothing else.
 MOST_ELEMENTS = 2_000
@@ -45,7 +44,10 @@ _VOLATILE = "restored while the ledger could not be written, on the ground of: "
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InForceRules:
-    """An inventory with what was compiled and proven from it. `companies`, `prefixes`: how many it knows."""
+    """An inventory with what was compiled and proven from it. `companies`, `prefixes`: how many it knows.
+
+    `needs`: what its policies may ask of the kernel; `sets`: the names of the sets that there are.
+    """
 
     inventory: Inventory
     structure: Structure
@@ -53,17 +55,38 @@ class InForceRules:
     loaded_at: datetime
     companies: int
     prefixes: int
+    needs: Needs = NO_NEEDS
+    sets: frozenset[str] = frozenset()
 
     @classmethod
-    def compile(cls, inventory: Inventory, now: datetime) -> "InForceRules":
-        """Compile and prove; raises ProofFailed for a ruleset that could hit what is protected."""
+    def compile(cls, inventory: Inventory, now: datetime, *, tracked: bool = False) -> "InForceRules":
+        """Compile and prove.
+
+        Args:
+            inventory: policies, services and customers.
+            now: aware instant.
+            tracked: the gateway tracks connections.
+
+        Raises:
+            ProofFailed: the ruleset could hit what is protected.
+        """
         for policy in inventory.policies.values():  # computed once here, not while the first notice's sender waits
             for year in (now.year, now.year + 1):
                 public_holidays(policy.holidays, year)
-        compiled = structure(inventory.services, inventory.shapes)
+        needs = needs_of(inventory.policies.values(), tracked=tracked)
+        compiled = structure(inventory.services, inventory.shapes, needs)
         proven = prove(compiled, inventory.protected_selectors(), inventory.local_networks(), inventory.services)
         companies, prefixes = inventory.count(), inventory.prefix_count()
-        return cls(inventory=inventory, structure=compiled, proven=proven, loaded_at=now, companies=companies, prefixes=prefixes)
+        return cls(
+            inventory=inventory,
+            structure=compiled,
+            proven=proven,
+            loaded_at=now,
+            companies=companies,
+            prefixes=prefixes,
+            needs=needs,
+            sets=frozenset(one.name for one in compiled.sets),
+        )
 
 
 @dataclass(kw_only=True)
@@ -89,7 +112,8 @@ class Gateway:
     a fact that may restore came in (monotonic) and happened, by company. `clock`: as the agent sees it, None where it does not
     look; `clock_steps`: how often it jumped. `held`: changes that the guard holds, by company, in French and English. `kernel_why`:
     why this backend, in both. `most_elements`: so many may be refused anew to one company at once. `lookout`: who looks at local
-    applications. `fight`: how often our table had to be put back lately.
+    applications. `fight`: how often our table had to be put back lately. `links`: what elements may name, kept by `relink`;
+    `unlinked`: links that attachments name and elements may not, and why.
     """
 
     ledger: Ledger
@@ -115,6 +139,8 @@ class Gateway:
     fight: Fight = field(default_factory=Fight)
     tally: Tally = field(init=False)
     host: HostFacts = field(init=False)
+    links: Links = ANY_LINKS
+    unlinked: dict[str, tuple[str, str]] = field(default_factory=dict)
     ledger_good: bool = True
     last_sentence: str = ""
     last_good_at: datetime | None = None
@@ -228,42 +254,27 @@ class Gateway:
             log.warning("the breaker was released")
         self.metrics.breaker(is_open=bool(causes))
 
-    def wanted(
-        self, company: Company | None, leases: Iterable[tuple[str, Iterable[str], datetime]], now: datetime
-    ) -> tuple[Element, ...]:
-        """The elements wanted for one company.
+    def wanted(self, company: Company | None, leases: Iterable[Lease], now: datetime) -> tuple[Element, ...]:
+        """The elements wanted for one company just now.
 
         Args:
             company: the debtor; nothing is wanted of a company the inventory does not know.
-            leases: case, services and end of the lease of each measure in force.
+            leases: its measures in force.
             now: aware instant.
         """
         if company is None:
             return ()
-        zones = sorted({site.timezone for site in company.sites})
-        if not zones:
-            return ()
-        today = min(local_date(now, zone) for zone in zones)
-        day_ends = max(day_start(today + _DAY, zone) for zone in zones)
-        found: dict[tuple[str, bytes], Element] = {}
-        for case, services, until in sorted(leases):
-            for element in members(
-                company,
-                services,
-                case,
-                _milliseconds(until - now),
-                self.rules.inventory.services,
-                today,
-                day_ends_ms=_milliseconds(day_ends - now),
-            ):
-                found.setdefault((element.set, element.key), element)
-        return tuple(found[key] for key in sorted(found))
+        return elements(company, leases, self.rules.inventory.services, self.rules.sets, now, links=self.links)
+
+    def candidates(self, company: Company) -> tuple[Key, ...]:
+        """Every key that one company could have in the kernel, of every kind of set that there is."""
+        return candidates(company, self.rules.inventory.services, self.links, self.rules.needs)
 
     def standing(self, held: Iterable[InForce], keys: Iterable[StandingKey], now: float) -> tuple[Element, ...]:
         """What `wanted` gives for one company, from its compiled keys, and proven as far as these can be.
 
         Args:
-            held: its measures in force, by case.
+            held: its measures in force, by case, all of them plain.
             keys: from `Inventory.standing_keys`, not empty.
             now: UNIX seconds (UTC).
 
@@ -276,9 +287,15 @@ class Gateway:
             mine = [key for key in keys if key[0] in one.services] if left_ms > 0 else []
             prove_standing(mine, one.services, self.rules.proven)
             for _, set_name, key in mine:
-                if (set_name, key) not in found:
+                if (set_name, key) not in found and self._there(set_name, key):
                     found[set_name, key] = Element(set=set_name, key=key, case=one.case, timeout_ms=left_ms)
         return tuple(found.values())
+
+    def _there(self, set_name: str, key: bytes) -> bool:
+        """False for a key with the name of a link that is not there."""
+        owner = self.rules.proven.owners.get(set_name)
+        name = interface_of(owner.members, key) if owner and self.links.present is not None else None
+        return name is None or self.links.has(name)
 
     def append(self, *events: Event) -> bool:
         """Write what the agent itself did. False when the ledger can not take it now; restores are kept as volatile facts."""
@@ -420,7 +437,3 @@ def _waited_for(pause: stopfile.Pause | None) -> tuple[str, ...]:
     if pause is None or not pause.reason.startswith(_VOLATILE):
         return ()
     return tuple(pause.reason.removeprefix(_VOLATILE).split())
-
-
-def _milliseconds(span: timedelta) -> int:
-    return max(0, int(span.total_seconds() * 1000))

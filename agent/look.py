@@ -6,7 +6,7 @@ Rules of this room:
 2. Lists are cut at `MOST`, and say how many they leave out: a look costs the same at 100 and at 100 000 customers.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,10 +19,13 @@ from agent.event import HOST, instant
 from agent.gate import Kind
 from agent.gateway import Gateway
 from agent.judge import NO_POLICY, Judgement
+from agent.leases import Lease
+from agent.ledger import InForce
 from agent.plan import describe, plan
 from agent.report import judgement as report
 from agent.rules import Change, Key
-from agent.ruleset import candidates, read_key
+from agent.ruleset import read_key
+from agent.stages import words as stage_words
 
 #: How far ahead one company is explained.
 _YEAR = timedelta(days=366)
@@ -39,12 +42,16 @@ def status(gateway: Gateway, policy_problems: tuple[str, ...]) -> dict[str, Any]
         if len(measures) == MOST:
             break
         company = gateway.rules.inventory.company(one.company)
+        fr, en = stage_words(one.effect)
         measures.append(
             {
                 "company": one.company,
                 "name": company.name if company else "",
                 "case": one.case,
                 "services": list(one.services),
+                "stage": one.effect.terms.stage,
+                "effect": {"fr": fr, "en": en},
+                "in_effect": one.since is not None,
                 "lease_until": instant(datetime.fromtimestamp(one.lease_until, UTC)),
             }
         )
@@ -75,6 +82,7 @@ def status(gateway: Gateway, policy_problems: tuple[str, ...]) -> dict[str, Any]
         "paused": stop.all is not None,
         "stop": _stop(stop) if stop or stop.fault else None,
         "breaker": _breaker(gateway),
+        "local": gateway.lookout.status(),
         "standing": [
             {
                 "policy": one.policy,
@@ -90,6 +98,7 @@ def status(gateway: Gateway, policy_problems: tuple[str, ...]) -> dict[str, Any]
         "feeds": {name: instant(at) if at else None for name, at in gateway.world.feeds.items()},
         "measures": measures,
         "more": max(0, counts.measures - len(measures)),
+        "links": _unlinked(gateway, sorted(gateway.unlinked)[:MOST]),
         "waiting": _waiting(gateway),
         "held": [*([stop.fault] if stop.fault else []), *(en for _, en in list(gateway.held.values())[:MOST])],
         "failures": [f"{what}: {why}" for what, why in sorted(gateway.failures.items())],
@@ -142,7 +151,15 @@ def explain(gateway: Gateway, company_id: str) -> dict[str, Any]:
     told = report(judgement, company, policy, now)
     forecasting.tell((told,), forecasting.result(_ahead(gateway, (company_id,), now, now + _YEAR)))
     cases = [told_of | _persons(one.case, now) for told_of, one in zip(told["cases"], judgement.judged, strict=True)]
-    return {**told, "cases": cases, "counters": _counters(gateway, company_id)}
+    links = sorted({each.link for _, each in company.attachments() if each.link in gateway.unlinked}, key=str) if company else ()
+    seen = {"counters": _counters(gateway, company_id), "local": list(gateway.lookout.about(company_id))}
+    return {**told, "cases": cases, "links": _unlinked(gateway, links), **seen}
+
+
+def _unlinked(gateway: Gateway, names: Iterable[str | None]) -> list[dict[str, str]]:
+    """Links that attachments name and that can not be named in the kernel now: nothing is suspended behind them."""
+    pairs = ((name, gateway.unlinked[name]) for name in names if name is not None)
+    return [{"link": name, "fr": fr, "en": en} for name, (fr, en) in pairs]
 
 
 def _persons(case: Case, now: datetime) -> dict[str, Any]:
@@ -197,7 +214,7 @@ def _counters(gateway: Gateway, company_id: str) -> list[dict[str, Any]]:
     company = gateway.rules.inventory.company(company_id)
     if company is None:
         return []
-    keys = candidates(company, gateway.rules.inventory.services)
+    keys = gateway.candidates(company)
     try:
         members = gateway.kernel.observe(gateway.rules.structure, keys).members
     except KernelError:
@@ -230,11 +247,11 @@ def plan_now(gateway: Gateway) -> dict[str, Any]:
     lines: list[str] = []
     adds = deletes = 0
     for company_id in companies:
-        company, judgement, _ = gateway.judge(company_id, now)
+        company, judgement, held = gateway.judge(company_id, now)
         if company is None:
             continue
-        wanted = gateway.wanted(company, _leases(judgement), now)
-        keys = sorted({*candidates(company, gateway.rules.inventory.services), *(Key(set=e.set, key=e.key) for e in wanted)})
+        wanted = gateway.wanted(company, _leases(judgement, held), now)
+        keys = sorted({*gateway.candidates(company), *(Key(set=e.set, key=e.key) for e in wanted)})
         observed = gateway.kernel.observe(structure, keys)
         change = replace(plan(wanted=wanted, candidates=keys, observed=observed, structure=structure), structure=None)
         lines.extend(f"{company_id}: {line}" for line in describe(change, structure, observed.members))
@@ -245,9 +262,16 @@ def plan_now(gateway: Gateway) -> dict[str, Any]:
     return {"lines": lines, "adds": adds, "deletes": deletes, "structure": rebuilt}
 
 
-def _leases(judgement: Judgement) -> list[tuple[str, tuple[str, ...], datetime]]:
+def _leases(judgement: Judgement, held: Sequence[InForce]) -> list[Lease]:
+    since = {one.case: datetime.fromtimestamp(one.since, UTC) for one in held if one.since is not None}
     return [
-        (one.case.id, one.case.order.services if one.case.order else one.case.notice.services, one.decision.lease_until)
+        Lease(
+            case=one.case.id,
+            services=one.measure.services,
+            until=one.decision.lease_until,
+            effect=one.measure.effect,
+            since=since.get(one.case.id),
+        )
         for one in judgement.in_force()
         if one.decision.lease_until is not None
     ]

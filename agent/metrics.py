@@ -8,11 +8,12 @@
 """
 
 from collections.abc import Iterable, Mapping
+from math import nan
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, generate_latest
 
 #: What becomes of the kernel: the values of `kind` in `ecluse_changes_total`.
-CHANGES = ("suspend", "restore", "renew", "repair")
+CHANGES = ("suspend", "lower", "switch", "restore", "renew", "repair")
 
 #: Why something of ours was put right: the values of `cause` in `ecluse_repairs_total`.
 REPAIRS = ("flush", "drift", "strangers", "members")
@@ -37,6 +38,12 @@ OUTCOMES = (
     "forbidden",
     "unwritable",
 )
+
+#: Why the listening role ended something unheard: the values of `why` in `ecluse_serve_refused_total`.
+REFUSED = ("busy", "handshake", "name", "password", "slow")
+
+#: What a look at a local application ends with: the values of `result` in `ecluse_probe_looks_total`.
+LOOKS = ("answered", "silent", "unable")
 
 #: The label of every source that is not configured.
 UNKNOWN = "unknown"
@@ -138,12 +145,18 @@ class EnforcerMetrics:
             "1 while others keep changing our table, and it is put back at growing intervals",
             registry=registry,
         )
+        self._unlinked = Gauge(
+            "ecluse_links_absent",
+            "Links that attachments name and that are not there, or not certain to be the same",
+            registry=registry,
+        )
         self._ceiling = Info("ecluse_mode_ceiling", "How far the host may go by itself", registry=registry)
         Info("ecluse_build", "Which version runs", registry=registry).info({"version": version})
         ProcessCollector(namespace="ecluse_enforce", registry=registry)
         # A series that only appears with its first event hides that event from rate().
         for kind in CHANGES:
             self._changes.labels(kind)
+        self._look_at(registry)
         for cause in REPAIRS:
             self._repairs.labels(cause)
         for kind in FAILURES:
@@ -151,6 +164,23 @@ class EnforcerMetrics:
         for operation in OPERATIONS:
             self._kernel_errors.labels(operation)
         self.know(self._sources)
+
+    def _look_at(self, registry: CollectorRegistry) -> None:
+        """Figures of looking at local applications."""
+        self._probe_up = Gauge(
+            "ecluse_probe_up", "1 when the probing role answered last time, NaN where nothing is looked at", registry=registry
+        )
+        self._probe_up.set(nan)
+        self._probe_answered = Gauge(
+            "ecluse_probe_last_answer_timestamp_seconds", "When the probing role last answered", registry=registry
+        )
+        self._looks = Counter("ecluse_probe_looks", "Looks at local applications by result", ["result"], registry=registry)
+        self._targets = Gauge(
+            "ecluse_probe_targets", "Applications, dependencies and controls by what was last seen", ["state"], registry=registry
+        )
+        for result in LOOKS:
+            self._looks.labels(result)
+            self._targets.labels(result)
 
     def know(self, sources: Iterable[str]) -> None:
         """Take the names of the billing sources configured now (after a reload)."""
@@ -275,6 +305,25 @@ class EnforcerMetrics:
         """Whether other programs keep changing our table, so that repairs are spaced out."""
         self._contested.set(is_on)
 
+    def probe(self, *, up: bool, at: float | None = None) -> None:
+        """Whether the probing role answered, and when (UNIX seconds)."""
+        self._probe_up.set(up)
+        if at is not None:
+            self._probe_answered.set(at)
+
+    def look(self, result: str) -> None:
+        """One look at a local application; `result` is one of `continuity.Seen`."""
+        self._looks.labels(result).inc()
+
+    def targets(self, states: Mapping[str, int]) -> None:
+        """How many things that are looked at were last seen in each state."""
+        for state, count in states.items():
+            self._targets.labels(state).set(count)
+
+    def unlinked(self, count: int) -> None:
+        """How many links that attachments name can not be named in the kernel now."""
+        self._unlinked.set(count)
+
     def ceiling(self, mode: str) -> None:
         """The host's own ceiling: observe, approve or auto."""
         self._ceiling.info({"mode": mode})
@@ -301,7 +350,21 @@ class ServeMetrics:
             "ecluse_serve_request_seconds", "From the first byte to the answer", buckets=_MILLISECONDS, registry=registry
         )
         self._up = Gauge("ecluse_enforcer_up", "1 when the enforcer answered last time", registry=registry)
+        self._refusals = Counter(
+            "ecluse_serve_refused", "Connections and requests ended before they were looked at", ["why"], registry=registry
+        )
+        self._expiry = Gauge(
+            "ecluse_serve_certificate_expiry_timestamp_seconds",
+            "When the certificate of a listener ends",
+            ["listener"],
+            registry=registry,
+        )
+        self._tls = Gauge(
+            "ecluse_serve_tls_files_valid", "1 while the TLS files on disk are the ones in use", ["listener"], registry=registry
+        )
         ProcessCollector(namespace="ecluse_serve", registry=registry)
+        for why in REFUSED:
+            self._refusals.labels(why)
 
     def know(self, sources: Iterable[str]) -> None:
         """Take the names of the sources that exist, as the enforcer tells them; never a name from a request."""
@@ -311,6 +374,16 @@ class ServeMetrics:
         """A request was answered with an HTTP status after so many seconds."""
         self._requests.labels(source if source in self._sources else UNKNOWN, str(status)).inc()
         self._seconds.observe(seconds)
+
+    def refused(self, why: str) -> None:
+        """A connection or request was ended before it was looked at; `why` is one of `REFUSED`."""
+        self._refusals.labels(why).inc()
+
+    def tls(self, listener: str, *, valid: bool, expires: float | None) -> None:
+        """Whether the TLS files of a listener can be used, and when its certificate ends (UNIX seconds; None for plain HTTP)."""
+        self._tls.labels(listener).set(valid)
+        if expires is not None:
+            self._expiry.labels(listener).set(expires)
 
     def enforcer(self, *, up: bool) -> None:
         """Whether the enforcer answered."""

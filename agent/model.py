@@ -14,7 +14,7 @@ from datetime import date, time
 from decimal import Decimal
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 Family = Literal[4, 6]
 Network = IPv4Network | IPv6Network
@@ -130,10 +130,11 @@ class Links:
         """The interface names its packets carry: the link's own and, of a VRF, also those of its members.
 
         A packet that comes out of a VRF carries the name of the VRF; one that goes into it carries the member's, or the VRF's
-        where the route leads to the VRF itself. Empty for a link that is not there, and for an attachment without one.
+        where the route leads to the VRF itself. Empty for a link that is not there, or is no VRF where one is meant, and for an
+        attachment without one.
         """
         link = attachment.link
-        if link is None or not self.has(link):
+        if link is None or not self.has(link) or (attachment.vrf and self.present is not None and link not in self.members):
             return ()
         return (link, *(name for name in self.members.get(link, ()) if self.has(name)))
 
@@ -249,7 +250,7 @@ class Company:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Window:
-    """Hours of the week in which a suspension may be applied. `days`: Monday is 0. Site time; `end` excluded."""
+    """Hours of the week, site time. `days`: Monday is 0; `end` excluded, and where it is not after `start` that of the next day."""
 
     days: tuple[int, ...]
     start: time
@@ -285,9 +286,17 @@ class Policy:
     warning_days: int = 2
     # proportion
     confine_to_unpaid_service: bool = True
-    stage: Literal[3] = 3
+    stages: tuple[int, ...] = (3,)
+    stage2_min_debt: Decimal = Decimal(0)
+    stage2_min_days: int = 30
+    stage2_kbit: int = 512
+    effective_hours: tuple[Window, ...] = ()
     stage3_min_debt: Decimal = Decimal(0)
     stage3_min_days: int = 30
+    stage4_min_debt: Decimal = Decimal(2000)
+    stage4_min_days: int = 60
+    suspension_clause: str = ""
+    drain_minutes: int = 0
     waive_gentler_stages: str = ""
     grace_on_announced: bool = True
     max_suspension_days: int = 30
@@ -349,6 +358,21 @@ class Terms:
     drain_ms: int = 0
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Effect:
+    """How an order takes effect: its terms and, unless always, in which hours of site time.
+
+    `terms.drain_ms` is what open connections have from the moment it takes effect.
+    """
+
+    terms: Terms = field(default_factory=Terms)
+    hours: tuple[Window, ...] = ()
+
+
+#: Annex services refused, always, open connections cut: what there was before there were stages.
+PLAIN: Final = Effect()
+
+
 #: Service, member set and key of an element that a company could have in the kernel on any day.
 StandingKey = tuple[str, str, bytes]
 
@@ -400,6 +424,14 @@ class Inventory(Protocol):
 
         Names of interfaces are as the files give them: whether the link is there is seen to by who uses the keys.
         """
+        ...
+
+    def behind(self, links: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        """The companies with an attachment behind each of these links; links that nobody is behind are left out."""
+        ...
+
+    def links(self) -> Iterator[Attachment]:
+        """The links that somebody is behind, as attachments without a prefix; each once."""
         ...
 
     def by_billing_id(self, source: str, customer_id: str) -> str | None:

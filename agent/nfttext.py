@@ -17,13 +17,19 @@ from ipaddress import ip_network
 from agent.model import L4, Family
 from agent.rules import (
     TABLE,
+    Asking,
     CapMembers,
     Chain,
     DispatchFamily,
+    EnterMembers,
+    Essential,
     LookupService,
     MemberSet,
+    PassAll,
     PassAnswers,
+    PassEssential,
     PassMembers,
+    PassPairs,
     PassResets,
     RefuseMembers,
     Rule,
@@ -32,10 +38,21 @@ from agent.rules import (
     Side,
     Structure,
 )
-from agent.ruleset import REFUSE, address_length
+from agent.ruleset import REFUSE
 
 #: Before the gateway's own filter chains, which often accept what is established.
 PRIORITY = "filter - 10"
+
+#: Types of ICMP that are never refused: errors; for IPv6 also MLD, router and neighbour discovery (RFC 4890).
+ICMP_ESSENTIAL: dict[Family, tuple[int, ...]] = {4: (3, 11, 12), 6: (1, 2, 3, 4, 130, 131, 132, 133, 134, 135, 136, 137, 143)}
+#: IGMP, EIGRP, OSPF, PIM, VRRP.
+PROTOCOLS_ESSENTIAL = (2, 88, 89, 103, 112)
+_BOTH_FAMILIES = (("udp", 3784), ("udp", 3785), ("udp", 4784), ("tcp", 179))
+#: DHCP, RIP; BFD and BGP.
+PORTS_ESSENTIAL: dict[Family, tuple[tuple[str, int], ...]] = {
+    4: (("udp", 67), ("udp", 68), ("udp", 520), *_BOTH_FAMILIES),
+    6: (("udp", 546), ("udp", 547), ("udp", 521), *_BOTH_FAMILIES),
+}
 
 #: A cap may be this much at most, in kbit/s; it is also what a set of caps declares for a member without a rate of its own.
 MOST_KBIT = 10_000_000
@@ -100,18 +117,21 @@ def rule_text(rule: Rule, sets: Mapping[str, MemberSet]) -> str:
         case DispatchFamily():
             return f"meta nfproto ipv{rule.family} goto {rule.chain}"
         case LookupService():
-            return f"{_ADDRESS[rule.family, rule.side]} . meta l4proto . {_PORT[rule.side]} vmap @{rule.map}"
+            port = f" . {_PORT[rule.side]}" if rule.ports else ""
+            return f"{_ADDRESS[rule.family, rule.side]} . meta l4proto{port} vmap @{rule.map}"
         case PassResets():
             return "tcp flags & rst == rst return"
         case PassAnswers():
             return "tcp flags & (fin | syn | rst | ack) != syn return"
-        case RefuseMembers() | CapMembers() | PassMembers():
+        case RefuseMembers() | CapMembers() | PassMembers() | EnterMembers() | PassPairs():
             return _member_rule(rule, sets[rule.set])
+        case PassEssential() | PassAll():
+            return f"{_essential(rule) if isinstance(rule, PassEssential) else ''} counter accept".strip()
         case _:  # nothing but `Refuse` is left, or mypy would not let `tcp` be read
             return "meta l4proto tcp reject with tcp reset" if rule.tcp else "reject with icmpx admin-prohibited"
 
 
-def _member_rule(rule: RefuseMembers | CapMembers | PassMembers, members: MemberSet) -> str:
+def _member_rule(rule: Asking, members: MemberSet) -> str:
     interface = "meta sdifname" if rule.member else _INTERFACE[rule.side]
     found = f"{_member(members, interface, rule.side)} @{rule.set}"
     match rule:
@@ -119,8 +139,26 @@ def _member_rule(rule: RefuseMembers | CapMembers | PassMembers, members: Member
             return f"{found} goto {REFUSE}"
         case CapMembers():
             return f"{found} drop"
-        case _:  # `PassMembers`
+        case EnterMembers():
+            return f"{found} jump {rule.chain}"
+        case PassMembers():
             return f"{'ct state established ' if rule.established else ''}{found} accept"
+        case _:  # `PassPairs`
+            return f"{found} counter accept"
+
+
+def _essential(rule: PassEssential) -> str:
+    match rule.what:
+        case Essential.ICMP:
+            types = ", ".join(str(number) for number in ICMP_ESSENTIAL[rule.family])
+            return f"{'icmp' if rule.family == 4 else 'icmpv6'} type {{ {types} }}"
+        case Essential.PROTOCOLS:
+            return f"meta l4proto {{ {', '.join(str(number) for number in PROTOCOLS_ESSENTIAL)} }}"
+        case Essential.PORTS:
+            pairs = ", ".join(f"{protocol} . {port}" for protocol, port in PORTS_ESSENTIAL[rule.family])
+            return f"meta l4proto . {_PORT[rule.side]} {{ {pairs} }}"
+        case _:  # `Essential.FRAGMENTS`
+            return "ip frag-off & 0x1fff != 0" if rule.family == 4 else "frag frag-off != 0"
 
 
 def limit_text(kbit: int) -> str:
@@ -128,30 +166,40 @@ def limit_text(kbit: int) -> str:
     return f"limit rate over {kbit * BYTES_PER_KBIT} bytes/second burst {BURST_BYTES} bytes"
 
 
-def entry_text(entry: ServiceEntry) -> str:
-    """One map element, such as `192.0.2.10 . tcp . 443 : goto to4_ged`."""
+def entry_text(entry: ServiceEntry, *, ports: bool = True) -> str:
+    """One map element, such as `192.0.2.10 . tcp . 443 : goto to4_ged`; `ports` False: of a map without ports."""
     protocol = "0-255" if entry.protocol is L4.ANY else entry.protocol.value
     low, high = entry.ports
-    ports = str(low) if low == high else f"{low}-{high}"
+    port = f" . {low}" if low == high else f" . {low}-{high}"
     prefix = entry.prefix
     address = str(prefix.network_address) if prefix.prefixlen == prefix.max_prefixlen else str(prefix)
-    return f"{address} . {protocol} . {ports} : goto {entry.chain}"
+    return f"{address} . {protocol}{port if ports else ''} : goto {entry.chain}"
 
 
 def _member(members: MemberSet, interface: str, side: Side) -> str:
     """The expression whose value is a key of `members`; a mask that keeps every bit is left out."""
-    if members.interface and members.prefixlen == 0:
-        return interface
-    address = _ADDRESS[members.family, side]
-    longest = 32 if members.family == 4 else 128
-    if members.prefixlen < longest:
-        mask = ip_network(("0.0.0.0" if members.family == 4 else "::", members.prefixlen)).netmask  # noqa: S104
+    parts = [*([interface] if members.interface else []), *_masked(members.family, members.prefixlen, side)]
+    if members.other is not None:
+        far = Side.DESTINATION if side is Side.SOURCE else Side.SOURCE
+        prefixlen, behind = members.other
+        parts += [*([_INTERFACE[far]] if behind else []), *_masked(members.family, prefixlen, far)]
+    return " . ".join(parts)
+
+
+def _masked(family: Family, prefixlen: int, side: Side) -> Iterator[str]:
+    address, longest = _ADDRESS[family, side], 32 if family == 4 else 128
+    if 0 < prefixlen < longest:
+        mask = ip_network(("0.0.0.0" if family == 4 else "::", prefixlen)).netmask  # noqa: S104
         address = f"{address} & {mask}"
-    return f"{interface} . {address}" if members.interface else address
+    if prefixlen:
+        yield address
 
 
 def _set(members: MemberSet, elements: Sequence[str]) -> Iterator[str]:
-    parts = (("ifname",) if members.interface else ()) + ((_TYPE[members.family],) if address_length(members) else ())
+    ends = ((members.prefixlen, members.interface), *((members.other,) if members.other else ()))
+    parts = [
+        part for prefixlen, interface in ends for part in (*["ifname"] * interface, *[_TYPE[members.family]] * (prefixlen > 0))
+    ]
     yield f"set {members.name} {{"
     yield f"  type {' . '.join(parts)}"
     yield "  flags timeout"
@@ -165,11 +213,11 @@ def _set(members: MemberSet, elements: Sequence[str]) -> Iterator[str]:
 
 def _map(services: ServiceMap) -> Iterator[str]:
     yield f"map {services.name} {{"
-    yield f"  type {_TYPE[services.family]} . inet_proto . inet_service : verdict"
+    yield f"  type {_TYPE[services.family]} . inet_proto{' . inet_service' if services.ports else ''} : verdict"
     if services.ranged:
         yield "  flags interval"
     yield "  elements = {"
-    yield from (f"    {entry_text(entry)}," for entry in services.entries)
+    yield from (f"    {entry_text(entry, ports=services.ports)}," for entry in services.entries)
     yield "  }"
     yield "}"
 

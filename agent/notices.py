@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from agent.record import Record, Statement, keys, statements
+from agent.stages import ANNOUNCED_BY_NAME, EXTENDED
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,7 +18,7 @@ class Notice:
     """A formal notice as announced: where statements differ, the narrowest services and the latest dates.
 
     `first_at` is the earliest date anybody gives for sending it: what the notice recalls must be older. `stage` is the
-    smallest measure it announces, None where it only names services. `invoices` are those every statement names, `named` those
+    strongest measure it announces, None where it only names services. `invoices` are those every statement names, `named` those
     that any does. `kept` are the services that it says stay on. `addressee` is "company" or "officeholder".
     """
 
@@ -90,7 +91,7 @@ def notices(record: Record) -> Iterator[Notice]:
             services=tuple(name for name in _in_all(announced, "services") if name not in kept),
             kept=_in_all(announced, "kept"),
             earliest_on=max(str(each["earliest_on"]) for each in announced),
-            stage=min((int(each["stage"]) for each in announced if "stage" in each), default=None),
+            stage=_stage(announced),
             states=frozenset.intersection(*(frozenset(body["states"]) for body in bodies)),
             cure_days=max(int(body.get("cure_days", 0)) for body in bodies),
             effective_at=None if undeliverable else effective,
@@ -99,6 +100,14 @@ def notices(record: Record) -> Iterator[Notice]:
             undeliverable=bool(undeliverable),
             facts=(*(one.id for one in said), *facts, *(one.id for one in undeliverable)),
         )
+
+
+def _stage(announced: list[Mapping[str, Any]]) -> int | None:
+    """The weakest measure that any statement announces. Services alone announce their suspension; a stage there is not, nothing."""
+    if not any("stage" in each for each in announced):
+        return None
+    said = [int(each.get("stage", ANNOUNCED_BY_NAME)) for each in announced]
+    return min(stage if stage <= EXTENDED else 0 for stage in said)
 
 
 def _in_all(bodies: list[Mapping[str, Any]], name: str) -> tuple[str, ...]:

@@ -215,7 +215,7 @@ class Operators:
     def _waive(self, person: Person, header: dict[str, Any]) -> Answer:
         case, stages = _text(header, "case"), header.get("stages")
         if not isinstance(stages, list) or not all(type(one) is int for one in stages):
-            raise EventError(field="stages", what="not a list of stages", mend="give 1, 2 or both")
+            raise EventError(field="stages", what="not a list of stages", mend="give some of 1, 2 and 3")
         said = approvals.waive(self._store, person, case=case, stages=stages, reason=_text(header, "reason"))
         return self._result(approvals.company_of(case), *said)
 

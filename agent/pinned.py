@@ -17,8 +17,9 @@ from typing import Any
 from agent.case import Case, Pinned
 from agent.debt import Debt
 from agent.gate import Check, Gate, Verdict, World, evaluate
-from agent.model import Company, Policy, Service, ServiceClass
+from agent.model import Company, Effect, Policy, Service, ServiceClass
 from agent.policy import effective_class, policy_of, policy_values
+from agent.stages import ANNEX, Stage, effect_of
 
 #: Verdicts from the best to the worst. "Later" wins over all: what is not asked yet in one version is not asked at all.
 _WORSE = (Verdict.PASS, Verdict.UNKNOWN, Verdict.FAIL, Verdict.LATER)
@@ -45,12 +46,13 @@ def evaluate_both(
     policy: Policy,
     world: World,
     now: datetime,
+    stage: Stage,
 ) -> Gate:
-    """Judge a case by the policy in force and, where one was pinned, by that one too.
+    """Judge a case at one stage by the policy in force and, where one was pinned, by that one too.
 
     Args: as `gate.evaluate`.
     """
-    current = evaluate(case=case, debt=debt, company=company, services=services, policy=policy, world=world, now=now)
+    current = evaluate(case=case, debt=debt, company=company, services=services, policy=policy, world=world, now=now, stage=stage)
     if case.pinned is None or (case.pinned.digest == policy.digest and not _reclassed(case, case.pinned, company, services)):
         return current
     then = evaluate(
@@ -61,8 +63,27 @@ def evaluate_both(
         policy=_policy_then(case.pinned, policy),
         world=world,
         now=now,
+        stage=stage,
     )
     return merge(current, then)
+
+
+def effect_both(case: Case, policy: Policy, stage: Stage) -> Effect:
+    """How a stage takes effect by the policy in force and by the pinned one: of two caps the wider, of two drains the longer.
+
+    Of a cap and a refusal in some hours it is the cap; of two sets of hours those of when the notice was first judged.
+    """
+    now = effect_of(policy, stage)
+    if case.pinned is None or case.pinned.digest == policy.digest:
+        return now
+    rules = _policy_then(case.pinned, policy)
+    if stage not in rules.stages:
+        return now
+    then = effect_of(rules, stage)
+    if bool(now.terms.kbit) != bool(then.terms.kbit):
+        return now if now.terms.kbit else then
+    terms = replace(then.terms, kbit=max(now.terms.kbit, then.terms.kbit), drain_ms=max(now.terms.drain_ms, then.terms.drain_ms))
+    return replace(then, terms=terms)
 
 
 def merge(current: Gate, then: Gate) -> Gate:
@@ -93,7 +114,8 @@ def _policy_then(pinned: Pinned, policy: Policy) -> Policy:
     How far it may go by itself is no condition of a measure: mode, name and digest, which standing approvals are given for, are
     those of now.
     """
-    found = policy_of({**policy_values(policy), **pinned.policy})
+    before = {"stages": [ANNEX]} if "stages" not in pinned.policy else {}  # of before there were others
+    found = policy_of({**policy_values(policy), **before, **pinned.policy})
     return replace(found, id=policy.id, digest=policy.digest, mode=policy.mode)
 
 

@@ -8,6 +8,7 @@ Rules of this room (the laws that its tests keep):
 - P4: create before refer, unrefer before delete: a change brings its structure with it, and the backend does both in
   one transaction; members are only ever named in sets of that structure.
 - P5: a change that refuses more than a limit is held. Of a held change only the restores remain.
+- P6: a refusal of stage 4 never travels without the pairs that it makes an exception for.
 
 Whatever is read here is a member of our own table. Members that were not asked about are not touched.
 """
@@ -15,7 +16,7 @@ Whatever is read here is a member of our own table. Members that were not asked 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from agent.rules import TABLE, Change, Element, Found, Key, Observed, Structure
+from agent.rules import TABLE, Change, Element, Found, Key, Observed, Structure, Use
 from agent.ruleset import read_key
 
 #: A lease is renewed when less than this part of it is left: a missed cycle or two must not let it run out.
@@ -58,15 +59,18 @@ def plan(
         ValueError: an element is wanted in a set that the structure does not have: the two were not compiled from the
             same inventory. Nothing may be changed on such a basis.
     """
-    sets = {members.name for members in structure.sets}
+    sets = {members.name: members for members in structure.sets}
     for element in wanted:
         if element.set not in sets:
             raise ValueError(f"set {element.set} is not in the structure: compile both from one inventory")
     keep = {Key(set=element.set, key=element.key) for element in wanted}
     present = observed.members
+    add = tuple(e for e in wanted if renew or _differs(e, present.get(Key(set=e.set, key=e.key))))
+    if any(sets[element.set].use is Use.REST for element in add):  # P6
+        add = tuple(e for e in wanted if e in add or sets[e.set].use is Use.PAIR)
     return Change(
         structure=None if observed.structure == "as_wanted" else structure,
-        add=tuple(e for e in wanted if renew or _differs(e, present.get(Key(set=e.set, key=e.key)))),
+        add=add,
         delete=tuple(sorted(key for key in set(candidates) if key in present and key not in keep and key.set in sets)),
     )
 

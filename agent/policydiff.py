@@ -17,6 +17,7 @@ from typing import Any
 from agent import report
 from agent.event import instant
 from agent.simulate import Simulation
+from agent.stages import strength
 from agent.walk import Moment, lacks, moment
 
 
@@ -25,9 +26,11 @@ class Kind(StrEnum):
 
     NEW = "new"
     SOONER = "sooner"
+    STRONGER = "stronger"
     LONGER = "longer"
     OTHER = "other"
     SHORTER = "shorter"
+    GENTLER = "gentler"
     LATER = "later"
     GONE = "gone"
 
@@ -45,12 +48,17 @@ class Story:
     @property
     def ready_at(self) -> datetime | None:
         """When it would first be noticed as suspendable."""
-        return next((one.at for one in self.moments if one.act != "restore"), None)
+        return next((one.at for one in self.moments if one.act not in ("lower", "restore")), None)
 
     @property
     def suspended_at(self) -> datetime | None:
         """When it would first be suspended."""
         return next((one.at for one in self.moments if one.act == "suspend"), None)
+
+    @property
+    def strongest(self) -> tuple[int, int]:
+        """The strongest measure it would come to, for comparing."""
+        return max((strength(one.effect.terms) for one in self.moments if one.act == "suspend"), default=(0, 0))
 
     @property
     def restored_at(self) -> datetime | None:
@@ -141,17 +149,19 @@ def _stories(simulation: Simulation) -> dict[str, Story]:
 
 
 def _decisions(story: Story) -> tuple[object, ...]:
-    return story.state, tuple((one.at, one.act, one.services) for one in story.moments)
+    return story.state, tuple((one.at, one.act, one.services, one.effect) for one in story.moments)
 
 
 def _kind(old: Story, new: Story) -> Kind:
-    """The first of the things that a customer would notice: whether, when, how long."""
+    """The first of the things that a customer would notice: whether, when, how hard, how long."""
     cut = old.suspended_at is not None or new.suspended_at is not None
     before, after = (old.suspended_at, new.suspended_at) if cut else (old.ready_at, new.ready_at)
     if before is None or after is None:
         return Kind.NEW if after is not None else Kind.GONE if before is not None else Kind.OTHER
     if before != after:
         return Kind.SOONER if after < before else Kind.LATER
+    if old.strongest != new.strongest:
+        return Kind.STRONGER if new.strongest > old.strongest else Kind.GENTLER
     if old.restored_at != new.restored_at:
         longer = new.restored_at is None or (old.restored_at is not None and new.restored_at > old.restored_at)
         return Kind.LONGER if longer else Kind.SHORTER

@@ -14,23 +14,24 @@ Rules of this room:
 
 import time
 from collections.abc import Container, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from agent.alarm import judged
 from agent.continuity import TRIAL_SECONDS, Sight
-from agent.decide import POLL, Act
+from agent.decide import IN_FORCE, POLL, Act
+from agent.doings import SWITCHED, Enforced, announcements, outcomes
 from agent.errors import KernelError, LedgerCorrupt, LedgerUnwritable, ProofFailed
-from agent.event import Event, instant, parse_body
+from agent.event import Event
 from agent.gateway import Gateway, agent_event, log
-from agent.judge import Judged, Judgement
+from agent.judge import Judgement
 from agent.kernel import Kernel
+from agent.leases import Lease, switching, zones
 from agent.ledger import InForce, Settled
 from agent.model import Company
 from agent.plan import guard, plan
 from agent.proof import prove_members
 from agent.rules import Change, Element, Key, Observed, Structure
-from agent.ruleset import candidates
 
 #: A company whose kernel change failed is tried again after so long, doubling up to a minute.
 RETRY = timedelta(seconds=1)
@@ -41,6 +42,9 @@ _READ_BACK_MS = 30_000
 
 #: What is only noted: nothing that was judged changes by it, so that nothing waits for another look.
 _ASIDE = frozenset({"case.observed", "policy.pinned", "case.delayed"})
+
+#: What leaves a measure in force once its order is in the ledger.
+_STAYS = IN_FORCE - {Act.SUSPEND}
 
 #: The company's own doings (ordered, applied, restored) make it due again; it settles within this many rounds.
 _ROUNDS = 4
@@ -85,7 +89,7 @@ def _round(gateway: Gateway, company_id: str, notes: list[Settled] | None) -> st
     company, judgement, held = gateway.judge(company_id, now)
     if judged(gateway, company_id, judgement, now):
         return f"{company_id}: the breaker opened"
-    announced = [event for one in judgement.judged for event in _announcements(one, company_id, now)]
+    announced = [event for one in judgement.judged for event in announcements(one, company_id, now)]
     announced += [
         agent_event(id_=note.id, type_=note.type, subject=company_id, now=now, body=note.body) for note in judgement.notes
     ]
@@ -101,8 +105,20 @@ def _round(gateway: Gateway, company_id: str, notes: list[Settled] | None) -> st
             return f"{company_id}: " + ", ".join(sorted({event.type for event in announced}))
     enforced = enforce(gateway, company, company_id, judgement, held, now)
     # What another case leaves behind is taken over, which is no repair.
-    alone = all(one.decision.act is not Act.RESTORE for one in judgement.judged)
-    outcome = [event for one in judgement.judged for event in _outcomes(one, company_id, gateway.now(), now, enforced, alone=alone)]
+    alone = all(one.decision.act not in (Act.RESTORE, Act.LOWER) for one in judgement.judged)
+    on = {one.case: one.since is not None for one in held if one.case in enforced.since}
+    switched = {case for case, was in on.items() if was != (enforced.since[case] is not None)}
+    outcome = [
+        event
+        for one in judgement.judged
+        for event in outcomes(one, company_id, gateway.now(), now, enforced, alone=alone and not switched, switched=switched)
+    ]
+    # That hours switched is noted like a renewal, with the schedule: nothing that was judged changes by it.
+    aside = [event for event in outcome if event.type == SWITCHED and not gateway.ledger.has(event.id)]
+    outcome = [event for event in outcome if event.type != SWITCHED]
+    if aside and gateway.append(*aside):
+        _count(gateway, company_id, aside)
+        _sentence(company_id, judgement, aside)
     if outcome:
         _count(gateway, company_id, outcome)
         gateway.append(*outcome)
@@ -126,88 +142,57 @@ def _seen_before(gateway: Gateway, company_id: str, announced: list[Event]) -> l
     return [replace(event, body={**event.body, **trial}) if event.type == "order.suspend" else event for event in announced]
 
 
-def _announcements(one: Judged, company_id: str, now: datetime) -> Iterator[Event]:
-    case, decision = one.case, one.decision
-    body: dict[str, object] = {"case": case.id, "services": list(case.notice.services), "gate": one.gate.trace()}
-    number = case.orders + 1
-    if decision.act is Act.OBSERVE:
-        yield agent_event(id_=f"observed:{case.id}", type_="case.observed", subject=company_id, now=now, body=body)
-    elif decision.act is Act.PROPOSE:
-        yield agent_event(id_=f"proposed:{case.id}/{number}", type_="case.proposed", subject=company_id, now=now, body=body)
-    elif decision.act is Act.SUSPEND and decision.lease_until is not None:
-        order = f"{case.id}/{number}"
-        body |= {
-            "order": order,
-            "policy_digest": one.policy.digest,
-            "lease_minutes": one.policy.lease_minutes,
-            "mode": one.gate.mode.value,
-            "expires_at": instant(now + timedelta(days=one.policy.max_suspension_days)),
-        }
-        checked = parse_body("order.suspend", body)
-        yield agent_event(id_=f"order:{order}", type_="order.suspend", subject=company_id, now=now, body=checked)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Enforced:
-    """What was changed in the kernel for one company, and how it stands there, read back.
-
-    `elements`: how many elements the kernel holds for each case in force; a case that the guard holds is none of them. `renewed`:
-    the cases whose lease was renewed.
-    """
-
-    change: Change = field(default_factory=Change)
-    renewed: frozenset[str] = frozenset()
-    elements: Mapping[str, int] = field(default_factory=dict)
-
-
 def enforce(
     gateway: Gateway, company: Company | None, company_id: str, judgement: Judgement, held: tuple[InForce, ...], now: datetime
 ) -> Enforced:
     """Make the kernel hold exactly what `judgement` wants for one company, and read it back."""
-    before = {one.case: datetime.fromtimestamp(one.lease_until, UTC) for one in held}
-    leases = list(_leases(gateway, judgement, before))
-    renewed = frozenset(case for case, _, until in leases if case in before and until > before[case])
+    before = {one.case: one for one in held}
+    timezones = zones(company) if company is not None else ()
+    leases = list(_leases(gateway, judgement, before, now))
+    renewed = frozenset(one.case for one in leases if one.case in before and one.until.timestamp() > before[one.case].lease_until)
     if company is None:
         gateway.held.pop(company_id, None)
         purge(gateway.kernel, gateway.rules.structure, company_id)
         return Enforced()
     wanted = gateway.wanted(company, leases, now)
-    standing = {case: sum(element.case == case for element in wanted) for case, _, _ in leases}
-    keys = sorted({*candidates(company, gateway.rules.inventory.services), *(Key(set=e.set, key=e.key) for e in wanted)})
+    standing = {lease.case: sum(element.case == lease.case for element in wanted) for lease in leases}
+    hours = {lease.case: switching(lease, timezones, now) for lease in leases}
+    since = {lease.case: None if (here := hours[lease.case]) is not None and not here.on else lease.since for lease in leases}
+    until = {case: here.until for case, here in hours.items() if here is not None}
+    keys = sorted({*gateway.candidates(company), *(Key(set=e.set, key=e.key) for e in wanted)})
     if not keys:
-        return Enforced(elements=standing)
+        return Enforced(elements=standing, since=since, until=until)
     structure = gateway.rules.structure
     observed = gateway.kernel.observe(structure, keys)
     change = plan(wanted=wanted, candidates=keys, observed=observed, structure=structure, renew=bool(renewed))
     out = _too_much(gateway, company_id, change, wanted, observed, before)
     if out is not None:  # a new measure waits whole; of one in force waits what would be new
-        leases = [one for one in leases if one[0] in before]
+        leases = [one for one in leases if one.case in before]
         wanted = tuple(e for e in gateway.wanted(company, leases, now) if Key(set=e.set, key=e.key) not in out)
-        standing = {case: sum(element.case == case for element in wanted) for case, _, _ in leases}
+        standing = {lease.case: sum(element.case == lease.case for element in wanted) for lease in leases}
         change = plan(wanted=wanted, candidates=keys, observed=observed, structure=structure, renew=bool(renewed))
-    services = {service for _, names, _ in leases for service in names}
+    services = {service for lease in leases for service in lease.services}
     steps = _steps(change)
     for step in steps:
-        prove_members(step.add, company, services, gateway.rules.proven)
+        prove_members(step.add, company, services, gateway.rules.proven, gateway.links)
         gateway.kernel.apply(step)
     if steps:
         read_back(gateway.kernel.observe(structure, keys), wanted, keys)
-    return Enforced(change=change, renewed=renewed, elements=standing)
+    return Enforced(change=change, renewed=renewed, elements=standing, since=since, until=until)
 
 
-def _leases(
-    gateway: Gateway, judgement: Judgement, before: Mapping[str, datetime]
-) -> Iterator[tuple[str, tuple[str, ...], datetime]]:
-    """Case, services and end of the lease of every measure that should be in force. SUSPEND is enforced once its order is said."""
+def _leases(gateway: Gateway, judgement: Judgement, before: Mapping[str, InForce], now: datetime) -> Iterator[Lease]:
+    """Every measure that should be in force. SUSPEND is enforced once its order is said; a gentler one at once."""
     for one in judgement.judged:
-        order, until = one.case.order, one.decision.lease_until
-        if one.decision.act is not Act.KEEP or order is None or until is None:
+        until, held = one.decision.lease_until, before.get(one.case.id)
+        if one.decision.act not in _STAYS or until is None:
             continue
         if not gateway.ledger_good:  # nothing new and no renewal while it could not be recorded
-            if one.case.id not in before:
+            if held is None:
                 continue
-            until = min(until, before[one.case.id])
-        yield one.case.id, order.services, until
+            until = min(until, datetime.fromtimestamp(held.lease_until, UTC))
+        since = now if held is None or held.since is None else datetime.fromtimestamp(held.since, UTC)
+        yield Lease(case=one.case.id, services=one.measure.services, until=until, effect=one.measure.effect, since=since)
 
 
 def _too_much(
@@ -284,65 +269,19 @@ def purge(kernel: Kernel, structure: Structure, company_id: str) -> int:
     return gone
 
 
-def _outcomes(
-    one: Judged, company_id: str, after: datetime, decided: datetime, enforced: Enforced, *, alone: bool
-) -> Iterator[Event]:
-    case, order = one.case, one.case.order
-    if order is None:
-        return
-    times = {"decided": instant(decided), "verified": instant(after)}
-    if one.decision.act is Act.RESTORE:
-        yield agent_event(
-            id_=f"restored:{order.id}",
-            type_="measure.restored",
-            subject=company_id,
-            now=after,
-            body={
-                "order": order.id,
-                "case": case.id,
-                "cause": f"{one.decision.cause}: {one.decision.en.removeprefix(f'{one.decision.cause}: ')}",
-                "final": one.decision.final,
-                "reason": one.decision.reason,
-                "times": times | {"reason_fr": one.decision.fr, "reason_en": one.decision.en},
-            },
-        )
-    elif one.decision.act is Act.KEEP and order.applied_at is None and case.id in enforced.elements:
-        yield agent_event(
-            id_=f"applied:{order.id}",
-            type_="measure.applied",
-            subject=company_id,
-            now=after,
-            body={
-                "order": order.id,
-                "case": case.id,
-                "services": list(order.services),
-                "elements": enforced.elements[case.id],
-                "times": times,
-            },
-        )
-    elif one.decision.act is Act.KEEP and order.applied_at is not None and case.id not in enforced.renewed and alone:
-        count = sum(element.case == case.id for element in enforced.change.add)
-        if count:
-            yield agent_event(
-                id_=f"repaired:{order.id}:{instant(after)}",
-                type_="measure.repaired",
-                subject=company_id,
-                now=after,
-                body={"what": "elements of this company were missing or not as wanted", "count": count, "times": times},
-            )
-
-
 def _note(gateway: Gateway, company_id: str, seq: int, basis: str, judgement: Judgement, enforced: Enforced) -> Settled:
     measures = tuple(
         InForce(
             company=company_id,
             case=one.case.id,
             order=one.case.order.id,
-            services=one.case.order.services,
+            services=one.measure.services,
             lease_until=one.decision.lease_until.timestamp(),
+            effect=one.measure.effect,
+            since=_seconds(enforced.since.get(one.case.id)),
         )
         for one in judgement.judged
-        if one.decision.act is Act.KEEP
+        if one.decision.act in _STAYS
         and one.case.order is not None
         and one.decision.lease_until is not None
         and one.case.id in enforced.elements
@@ -356,10 +295,16 @@ def _note(gateway: Gateway, company_id: str, seq: int, basis: str, judgement: Ju
     return Settled(company=company_id, seq=seq, next_at=next_at, basis=basis, measures=measures)
 
 
+def _seconds(at: datetime | None) -> float | None:
+    return None if at is None else at.timestamp()
+
+
 def _count(gateway: Gateway, company_id: str, outcome: list[Event]) -> None:
     for event in outcome:
         if event.type == "measure.applied":
             gateway.metrics.changed("suspend")
+        elif event.type in ("measure.lowered", "measure.switched"):
+            gateway.metrics.changed("lower" if event.type == "measure.lowered" else "switch")
         elif event.type == "measure.repaired":
             gateway.metrics.changed("repair")
             gateway.metrics.repaired("members", int(event.body["count"]))
@@ -371,8 +316,14 @@ def _count(gateway: Gateway, company_id: str, outcome: list[Event]) -> None:
 
 
 def _sentence(company_id: str, judgement: Judgement, outcome: list[Event]) -> str:
-    words = {"measure.applied": "suspended", "measure.restored": "restored", "measure.repaired": "repaired"}
-    why = "; ".join(one.decision.en for one in judgement.judged if one.decision.act is Act.RESTORE)
+    words = {
+        "measure.applied": "suspended",
+        "measure.restored": "restored",
+        "measure.repaired": "repaired",
+        "measure.lowered": "stepped down",
+        "measure.switched": "switched by its hours",
+    }
+    why = "; ".join(one.decision.en for one in judgement.judged if one.decision.act in (Act.RESTORE, Act.LOWER))
     text = f"{company_id} {', '.join(words[event.type] for event in outcome)}" + (f" ({why})" if why else "")
     log.info("%s", text)
     return text

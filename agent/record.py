@@ -28,6 +28,7 @@ EMPTY_RECORD: Record = {}
 _NOT_FOLDED = frozenset(
     {
         "measure.repaired",
+        "measure.switched",
         "policy.loaded",
         "policy.rejected",
         "agent.started",

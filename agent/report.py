@@ -24,6 +24,8 @@ from agent.gate.words import sum_en, sum_fr
 from agent.judge import Judged, Judgement
 from agent.model import Company, Policy
 from agent.policy import at_floor
+from agent.stages import ANNEX, below, least_debt
+from agent.stages import words as stage_words
 
 _ROWS = {row.code: row for row in TABLE}
 
@@ -65,13 +67,15 @@ def timezone(company: Company | None) -> str:
 
 
 def state(one: Judged) -> str:
-    """Where a case stands: `closed`, `suspended`, `applying`, `restoring`, `proposed`, `observed` or `noticed`.
+    """Where a case stands: `closed`, `suspended`, `applying`, `lowering`, `restoring`, `proposed`, `observed` or `noticed`.
 
     `noticed`: announced to the customer, not suspendable now. `proposed`: only persons or the moment are awaited.
     """
     case, decision = one.case, one.decision
     if decision.act is Act.RESTORE:
         return "restoring"
+    if decision.act is Act.LOWER:
+        return "lowering"
     if case.closed:
         return "closed"
     if case.order is not None:
@@ -126,11 +130,12 @@ def missing(one: Judged) -> tuple[str, ...]:
 def way_back(facts: Facts) -> tuple[Invoice, ...]:
     """The fewest counted invoices whose payment in full brings the debt below what may be suspended for.
 
-    Empty when the debt is below it already. A debt that stays below makes G-05 or G-18 fail, which restores at once. By the policy
-    in force; a pinned one that asks for more debt may let less do.
+    Empty when the debt is below it already. A debt that stays below makes G-05 or G-18 fail at every stage that the case may be at,
+    which restores at once. By the policy in force; a pinned one that asks for more debt may let less do.
     """
+    stages = (facts.stage, *below(facts.policy, facts.case.notice.stage, facts.stage))
     left = sorted(facts.counted, key=lambda invoice: (invoice.remaining, invoice.due_on, invoice.id))
-    bound = max(threshold(facts.company, facts.policy), facts.policy.stage3_min_debt)
+    bound = max(threshold(facts.company, facts.policy), min(least_debt(facts.policy, stage) for stage in stages))
     kept = Decimal(0)
     pay: list[Invoice] = []
     for invoice in left:  # smallest first: no other choice lets more invoices wait
@@ -154,8 +159,10 @@ def _case(one: Judged, company: Company | None, policy: Policy, now: datetime) -
         policy=rules,
         world=World(ceiling=gate.mode, feeds={}),  # what is derived here looks at no feed and no service
         now=now,
+        stage=one.measure.effect.terms.stage,
     )
     fr, en = reason(decision, gate, case)
+    effect_fr, effect_en = stage_words(one.measure.effect)
     return {
         "case": case.id,
         "state": state(one),
@@ -165,7 +172,9 @@ def _case(one: Judged, company: Company | None, policy: Policy, now: datetime) -
         "mode": gate.mode.value,
         "owed": str(gate.owed),
         "currency": one.policy.currency,
-        "services": list(case.notice.services if case.order is None else case.order.services),
+        "services": list(one.measure.services),
+        "stage": one.measure.effect.terms.stage,
+        "effect": {"fr": effect_fr, "en": effect_en},
         "invoices": list(case.notice.invoices),
         "notice": {
             "id": case.notice.id,
@@ -174,6 +183,7 @@ def _case(one: Judged, company: Company | None, policy: Policy, now: datetime) -
             "effective_at": _instant(case.notice.effective_at),
             "effective_by": case.notice.effective_by,
             "earliest_on": case.notice.earliest_on,
+            "stage": case.notice.stage,
         },
         "order": None
         if case.order is None
@@ -182,6 +192,7 @@ def _case(one: Judged, company: Company | None, policy: Policy, now: datetime) -
             "ordered_at": instant(case.order.ordered_at),
             "applied_at": _instant(case.order.applied_at),
             "expires_at": instant(case.order.expires_at),
+            "renewed_at": _instant(case.order.renewed_at),
         },
         "holds": [{"hold": hold.id, "kind": hold.kind, "since": instant(hold.effective_from)} for hold in case.holds],
         "approvals": [{"by": one.by, "role": one.role, "at": instant(one.at)} for one in case.approvals],
@@ -233,11 +244,17 @@ def _way_back(pay: Sequence[Invoice], currency: str) -> dict[str, Any] | None:
 
 def _answer(judgement: Judgement, company: Company | None) -> dict[str, str]:
     name = company.name if company else judgement.company
-    running = [one.case.order for one in judgement.judged if one.case.order and one.decision.act is Act.KEEP]
-    cut = sorted({service for order in running for service in order.services})
-    if cut:
+    running = [one.measure for one in judgement.in_force() if one.case.order is not None]
+    cut = sorted({service for measure in running for service in measure.services})
+    if cut and all(measure.effect.terms.stage >= ANNEX for measure in running):
         listed = ", ".join(cut)
         return {"fr": f"{name} : suspendu(s) {listed}", "en": f"{name}: suspended {listed}"}
+    if cut:
+        told = [(", ".join(measure.services), *stage_words(measure.effect)) for measure in running]
+        return {
+            "fr": f"{name} : " + " ; ".join(f"{services} ({fr})" for services, fr, _ in told),
+            "en": f"{name}: " + "; ".join(f"{services} ({en})" for services, _, en in told),
+        }
     if not judgement.judged:
         return {
             "fr": f"{name} : rien n'est suspendu ; aucune mise en demeure connue",

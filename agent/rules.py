@@ -31,12 +31,18 @@ class Use(StrEnum):
 
     `REFUSE`: it is refused. `CAP_TO`, `CAP_FROM`: what the customer sends, or receives, is dropped above the member's rate.
     `DRAIN`: it is let through while its connection was open before, until the member's timeout ends.
+
+    Of stage 4: `GATE`: it is looked at whatever its other end is. `PAIR`: with this other end it stays connected. `REST`: it is
+    refused if nothing let it through before.
     """
 
     REFUSE = "refuse"
     CAP_TO = "cap_to"
     CAP_FROM = "cap_from"
     DRAIN = "drain"
+    GATE = "gate"
+    PAIR = "pair"
+    REST = "rest"
 
     @property
     def caps(self) -> bool:
@@ -50,6 +56,7 @@ class MemberSet:
 
     A length of 0 is everything behind an interface: the name alone is the key.
     Every element carries a timeout (the lease), a counter and a comment (the case id); those of a cap their own token bucket too.
+    `other`: in a set of pairs, length and interface of the other end, whose bytes follow in the key; a length of 0 has none.
     """
 
     name: str
@@ -57,6 +64,7 @@ class MemberSet:
     prefixlen: int
     interface: bool
     use: Use = Use.REFUSE
+    other: tuple[int, bool] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,12 +82,16 @@ class ServiceEntry:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ServiceMap:
-    """A small verdict map. `ranged` maps hold prefixes and port ranges; the others single hosts and ports (hash)."""
+    """A small verdict map. `ranged` maps hold prefixes and port ranges; the others single hosts and ports (hash).
+
+    `ports` False: the key is address . protocol, for packets that have no ports to look at.
+    """
 
     name: str
     family: Family
     ranged: bool
     entries: tuple[ServiceEntry, ...]
+    ports: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,11 +104,12 @@ class DispatchFamily:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LookupService:
-    """Look `side` address . protocol . port of that side up in `map`, and follow its verdict."""
+    """Look `side` address . protocol . port of that side up in `map`, and follow its verdict. `ports`: as the map has them."""
 
     map: str
     family: Family
     side: Side
+    ports: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -142,13 +155,61 @@ class PassMembers:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class EnterMembers:
+    """A packet whose `side` address is in `set` goes through `chain` and, if nothing is decided there, comes back."""
+
+    set: str
+    side: Side
+    chain: str
+    member: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PassPairs:
+    """A packet whose `side` end is in `set` together with its other end is let through, and counted."""
+
+    set: str
+    side: Side
+    member: bool = False
+
+
+class Essential(StrEnum):
+    """What is never refused whoever sends it: without it a site, or the gateway's network, falls over.
+
+    `ICMP`: errors and, for IPv6, neighbour and router discovery and MLD. `PROTOCOLS`: IGMP, EIGRP, OSPF, PIM, VRRP. `PORTS`: DHCP,
+    RIP, BGP, BFD. `FRAGMENTS`: all but the first of a packet, which show no port.
+    """
+
+    ICMP = "icmp"
+    PROTOCOLS = "protocols"
+    PORTS = "ports"
+    FRAGMENTS = "fragments"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PassEssential:
+    """A packet of `family` that is essential in that way is let through, and counted. `side`: whose port tells."""
+
+    family: Family
+    what: Essential
+    side: Side
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PassAll:
+    """Everything that comes here is let through, and counted."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Refuse:
     """The end: TCP gets a reset, everything else ICMP administratively prohibited. Never a silent drop."""
 
     tcp: bool
 
 
-Rule = DispatchFamily | LookupService | PassResets | PassAnswers | RefuseMembers | CapMembers | PassMembers | Refuse
+#: Rules that look a packet's end up in a member set.
+Asking = RefuseMembers | CapMembers | PassMembers | EnterMembers | PassPairs
+Rule = DispatchFamily | LookupService | PassResets | PassAnswers | Asking | PassEssential | PassAll | Refuse
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

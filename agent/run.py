@@ -6,6 +6,7 @@ The roles speak over the same UNIX sockets as in production; only the process is
 import asyncio
 import signal
 
+from agent import probing
 from agent import serve as listening
 from agent.clockwork import Clockwork
 from agent.config import Config
@@ -28,6 +29,7 @@ async def run(
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
     # The port is claimed first: a taken one is told before anything is touched.
     sockets = listening.bind(config.listen_host, config.listen_port)
+    metrics = listening.bind(*config.metrics_listen) if config.metrics_listen is not None else []
 
     async def until_stopped(role: asyncio.Task[None]) -> None:
         await asyncio.wait([role])  # its error is told once, by the role itself
@@ -35,8 +37,21 @@ async def run(
 
     async with asyncio.TaskGroup() as roles:
         hand = roles.create_task(enforce(config, now=now, stopping=stop, clockwork=clockwork))
-        face = roles.create_task(listening.serve(enforcer=config.intake_socket, stop=stop, sockets=sockets))
+        face = roles.create_task(
+            listening.serve(
+                enforcer=config.intake_socket,
+                stop=stop,
+                sockets=sockets,
+                web=config.web,
+                metrics_sockets=metrics,
+                metrics_web=config.metrics_web,
+            )
+        )
         roles.create_task(until_stopped(hand))
+        if config.probe_interval:
+            roles.create_task(
+                until_stopped(roles.create_task(probing.probing(config.probe_socket, group=config.probe_group, stopping=stop)))
+            )
         roles.create_task(until_stopped(face))
 
 

@@ -6,10 +6,9 @@ Rules of this room:
    and the biller's retries answer that.
 2. A webhook is answered with what the enforcer says after its commit. No answer in time is 503 with Retry-After: the biller
    tries again, and a repeated fact is one fact.
-3. Everything from outside is bounded: the whole request in time from the accepted connection on, the headers in number and
-   size, the body in size, the connections in total and per address. uvicorn has no deadline for a request that trickles in;
-   `_Bounded` adds it.
-4. The answers never name what is configured. A source nobody knows and a name that can not be one look like a bad signature.
+3. Everything from outside is bounded: connections and time by `bounded`, the headers in number and size, the body in size.
+4. Metrics may have a port of their own, and then are on no other. TLS and passwords of each port are `web`'s.
+5. The answers never name what is configured. A source nobody knows and a name that can not be one look like a bad signature.
 """
 
 import asyncio
@@ -18,16 +17,12 @@ import logging
 import os
 import socket
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from ipaddress import IPv6Address, IPv6Network, ip_address
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, cast
 
-import h11
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
@@ -35,53 +30,19 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from agent.billing import HEADERS
+from agent.bounded import Doorkeeper, Limits, protocol
 from agent.channel import ask_async
-from agent.errors import ChannelError, ListenError, Refused
+from agent.errors import ChannelError, ConfigError, ListenError, Refused
 from agent.event import instant
 from agent.metrics import ServeMetrics, exposition
+from agent.web import Guard
 
 _log = logging.getLogger("ecluse.serve")
 
 #: Sources remembered for metric labels; more than any gateway has.
 _MAX_KNOWN = 64
-_LINGER_SECONDS = 1.0
-_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
-_BUSY = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 5\r\ncontent-length: 0\r\n\r\n"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Limits:
-    """Bounds on what comes from outside. Sizes in bytes, times in seconds.
-
-    Attributes:
-        request_seconds: from the accepted connection (or the first byte of a further request) to the request's last byte.
-        answer_seconds: for the enforcer to answer; a biller may wait as little as 5 s.
-        ready_seconds: for the enforcer to answer a probe or a scrape.
-        keep_alive_seconds: an idle connection is kept so long.
-        max_body: the largest body of any source.
-        max_header_bytes: all header names and values together.
-        max_headers: how many headers.
-        max_connections: connections at once.
-        max_per_address: connections at once from one IPv4 address or one IPv6 /64. Behind a reverse proxy every client has the
-            proxy's address: set it to `max_connections` there.
-        retry_after_seconds: told with every 503.
-        stop_seconds: requests under way get so long when stopping.
-    """
-
-    request_seconds: float = 10.0
-    answer_seconds: float = 4.5
-    ready_seconds: float = 2.0
-    keep_alive_seconds: int = 5
-    max_body: int = 256 * 1024
-    max_header_bytes: int = 16 * 1024
-    max_headers: int = 64
-    max_connections: int = 256
-    max_per_address: int = 64
-    retry_after_seconds: int = 5
-    stop_seconds: int = 8
 
 
 def bind(host: str, port: int) -> list[socket.socket]:
@@ -121,6 +82,9 @@ async def serve(
     sockets: Sequence[socket.socket] | None = None,
     limits: Limits | None = None,
     metrics: ServeMetrics | None = None,
+    web: Path | None = None,
+    metrics_sockets: Sequence[socket.socket] = (),
+    metrics_web: Path | None = None,
 ) -> None:
     """Answer HTTP until `stop` is set. Signals are the caller's business.
 
@@ -131,15 +95,47 @@ async def serve(
         sockets: sockets that listen already, from socket activation or `bind`; they are closed at the end.
         limits: bounds; the defaults suit a gateway that hears a few billing systems.
         metrics: the figures of this role; made here when not given.
+        web: TLS and passwords of the webhooks' port; None for plain HTTP.
+        metrics_sockets: sockets for `/metrics` alone, which then is on no other port.
+        metrics_web: TLS and passwords of these.
 
     Raises:
         ListenError: an address can not be listened on; nothing was started.
+        ConfigError: TLS files can not be used; nothing was started.
     """
-    limits = limits or Limits()
+    limits, metrics = limits or Limits(), metrics or ServeMetrics()
+    try:
+        guards = {"webhooks": Guard(web)} | ({"metrics": Guard(metrics_web)} if metrics_sockets else {})
+    except ConfigError:
+        for sock in (*(sockets or ()), *metrics_sockets):
+            sock.close()
+        raise
     open_sockets = list(sockets) if sockets is not None else [sock for host, port in listen for sock in bind(host, port)]
+    scrape = _scrape(enforcer, limits, metrics, guards)
+    facing = application(enforcer, limits, metrics, None if metrics_sockets else scrape)
+    servers = [(_server(facing, guards["webhooks"], limits, metrics), open_sockets)]
+    if metrics_sockets:
+        watched = _with_header_caps(Starlette(routes=[scrape, Route("/healthz", _healthz)]), limits)
+        servers.append((_server(watched, guards["metrics"], limits, metrics), list(metrics_sockets)))
+    watcher = asyncio.create_task(stop.wait())
+    for server, _ in servers:
+        watcher.add_done_callback(lambda _, server=server: setattr(server, "should_exit", True))  # type: ignore[misc]
+    try:
+        async with asyncio.TaskGroup() as running:
+            for server, its in servers:
+                running.create_task(server.serve(sockets=its))
+    finally:
+        watcher.cancel()
+        for _, its in servers:
+            for sock in its:
+                sock.close()
+
+
+def _server(app: ASGIApp, guard: Guard, limits: Limits, metrics: ServeMetrics) -> "_Server":
+    keeper = Doorkeeper(context=guard.context, welcome=guard.welcome, refused=metrics.refused)
     config = uvicorn.Config(
-        application(enforcer, limits, metrics or ServeMetrics()),
-        http=_bounded(limits),
+        _with_password(app, guard, metrics) if guard.web.users else app,
+        http=cast("type[asyncio.Protocol]", protocol(limits, keeper)),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -151,15 +147,7 @@ async def serve(
         timeout_graceful_shutdown=limits.stop_seconds,
         h11_max_incomplete_event_size=limits.max_header_bytes,
     )
-    server = _Server(config)
-    watcher = asyncio.create_task(stop.wait())
-    watcher.add_done_callback(lambda _: setattr(server, "should_exit", True))
-    try:
-        await server.serve(sockets=open_sockets)
-    finally:
-        watcher.cancel()
-        for sock in open_sockets:
-            sock.close()
+    return _Server(config)
 
 
 class _Server(uvicorn.Server):
@@ -174,8 +162,8 @@ class _Server(uvicorn.Server):
 # --- what is answered -------------------------------------------------------------------------------------------
 
 
-def application(enforcer: Path, limits: Limits, metrics: ServeMetrics) -> ASGIApp:
-    """The routes, behind the caps on headers."""
+def application(enforcer: Path, limits: Limits, metrics: ServeMetrics, scrape: Route | None) -> ASGIApp:
+    """The routes, behind the caps on headers. `scrape`: that of `/metrics`, unless it is on a port of its own."""
     known: set[str] = set()
 
     async def webhook(request: Request) -> Response:
@@ -188,10 +176,6 @@ def application(enforcer: Path, limits: Limits, metrics: ServeMetrics) -> ASGIAp
             metrics.know(known)
         metrics.answered(source, response.status_code, time.perf_counter() - started)
         return response
-
-    async def healthz(request: Request) -> Response:
-        del request
-        return JSONResponse({"alive": True})
 
     async def readyz(request: Request) -> Response:
         del request
@@ -206,8 +190,31 @@ def application(enforcer: Path, limits: Limits, metrics: ServeMetrics) -> ASGIAp
             return JSONResponse({"ready": True})
         return _busy(limits, {"ready": False, "why": str(answer.get("why", ""))})
 
+    app = Starlette(
+        routes=[
+            Route("/webhooks/{source}", webhook, methods=["POST"]),
+            Route("/healthz", _healthz),
+            Route("/readyz", readyz),
+            *((scrape,) if scrape is not None else ()),
+        ]
+    )
+    app.router.redirect_slashes = False  # billers do not follow redirects
+    return _with_header_caps(app, limits)
+
+
+async def _healthz(request: Request) -> Response:
+    del request
+    return JSONResponse({"alive": True})
+
+
+def _scrape(enforcer: Path, limits: Limits, metrics: ServeMetrics, guards: Mapping[str, Guard]) -> Route:
+    """`/metrics`: our own figures and the enforcer's."""
+
     async def scrape(request: Request) -> Response:
         del request
+        for listener, guard in guards.items():
+            guard.refresh()
+            metrics.tls(listener, valid=guard.valid, expires=guard.expires)
         theirs = b""
         try:
             _, theirs = await ask_async(enforcer, {"ask": "metrics"}, timeout=limits.ready_seconds)
@@ -218,16 +225,7 @@ def application(enforcer: Path, limits: Limits, metrics: ServeMetrics) -> ASGIAp
             metrics.enforcer(up=True)
         return Response(exposition(metrics.registry) + theirs, media_type=CONTENT_TYPE_LATEST)
 
-    app = Starlette(
-        routes=[
-            Route("/webhooks/{source}", webhook, methods=["POST"]),
-            Route("/healthz", healthz),
-            Route("/readyz", readyz),
-            Route("/metrics", scrape),
-        ]
-    )
-    app.router.redirect_slashes = False  # billers do not follow redirects
-    return _with_header_caps(app, limits)
+    return Route("/metrics", scrape)
 
 
 async def _webhook(request: Request, enforcer: Path, limits: Limits, metrics: ServeMetrics) -> Response:
@@ -282,6 +280,19 @@ def _busy(limits: Limits, told: dict[str, Any]) -> Response:
     return JSONResponse(told, status_code=503, headers={"retry-after": str(limits.retry_after_seconds)})
 
 
+def _with_password(app: ASGIApp, guard: Guard, metrics: ServeMetrics) -> ASGIApp:
+    async def asked(scope: Scope, receive: Receive, send: Send) -> None:
+        headers = dict(scope["headers"])
+        if await guard.authorised(headers.get(b"authorization", b"").decode("latin-1")):
+            await app(scope, receive, send)
+            return
+        metrics.refused("password")
+        answer = JSONResponse({"message": "a name and a password are needed"}, 401, {"www-authenticate": 'Basic realm="ecluse"'})
+        await answer(scope, receive, send)
+
+    return asked
+
+
 def _with_header_caps(app: ASGIApp, limits: Limits) -> ASGIApp:
     async def capped(scope: Scope, receive: Receive, send: Send) -> None:
         headers = scope["headers"]
@@ -291,105 +302,3 @@ def _with_header_caps(app: ASGIApp, limits: Limits) -> ASGIApp:
             await app(scope, receive, send)
 
     return capped
-
-
-# --- connections ------------------------------------------------------------------------------------------------
-
-
-class _Bounded(H11Protocol):
-    """The HTTP/1.1 protocol of uvicorn with a deadline on every phase and a cap on connections.
-
-    A connection is always in one of three phases: a request is coming in (`request_seconds` for all of it), an answer is on
-    its way (twice `answer_seconds`, since the application keeps its own deadline), or it is idle (uvicorn's keep-alive timer).
-    """
-
-    limits: ClassVar[Limits]
-    open_from: ClassVar[Counter[str]]
-
-    address = ""
-    phase = ""
-    heard = False
-    timer: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        address = _address(transport.get_extra_info("peername"))
-        most = self.limits
-        if self.open_from.total() >= most.max_connections or self.open_from[address] >= most.max_per_address:
-            transport.write(_BUSY)
-            transport.close()  # from here on nothing is read, so no other method sees data
-            return
-        # asyncio does this only for sockets that were made with the protocol spelled out; without it an answer, which is
-        # written in two parts, waits 40 ms for the other side's delayed acknowledgement.
-        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.address = address
-        self.open_from[address] += 1
-        super().connection_made(transport)
-        self.watch()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.set_timer(None)
-        if not self.address:
-            return
-        self.open_from[self.address] -= 1
-        if not self.open_from[self.address]:
-            del self.open_from[self.address]
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        self.heard = True
-        draining = self.answered_early()
-        super().data_received(data)
-        if draining and not self.answered_early():
-            self.transport.close()  # a refused body has been let in to its end, so that the sender could read the answer
-        self.watch()
-
-    def on_response_complete(self) -> None:
-        if not self.answered_early():
-            self.phase = ""  # the next phase starts afresh, be it a pipelined request
-        super().on_response_complete()
-        self.watch()
-
-    def answered_early(self) -> bool:
-        """Whether the answer is given and the request is still coming in."""
-        return self.conn.their_state is h11.SEND_BODY and self.cycle.response_started
-
-    def watch(self) -> None:
-        """See which phase it is; a new one starts a new timer."""
-        coming = self.conn.their_state in (h11.IDLE, h11.SEND_BODY)
-        idle = coming and self.conn.our_state is h11.IDLE and self.timeout_keep_alive_task is not None
-        phase = "idle" if idle else "request" if coming else "answer"
-        if phase != self.phase:
-            self.phase = phase
-            waits = {"idle": None, "request": self.limits.request_seconds, "answer": 2 * self.limits.answer_seconds}
-            self.set_timer(waits[phase])
-
-    def set_timer(self, seconds: float | None, then: Callable[[], None] | None = None) -> None:
-        """Replace the one timer of this connection."""
-        if self.timer is not None:
-            self.timer.cancel()
-        self.timer = None if seconds is None else self.loop.call_later(seconds, then or self.expired)
-
-    def expired(self) -> None:
-        """A phase took too long."""
-        if self.phase == "answer" or self.answered_early():
-            self.transport.abort()
-            return
-        if self.heard:
-            self.transport.write(_SLOW)
-        self.transport.close()
-        self.set_timer(_LINGER_SECONDS, self.transport.abort)
-
-
-def _bounded(limits: Limits) -> type[_Bounded]:
-    """The protocol with these limits, and counters of its own."""
-    return type("Bounded", (_Bounded,), {"limits": limits, "open_from": Counter()})
-
-
-def _address(peername: Any) -> str:
-    """What connections are counted by: an IPv4 address, or the /64 of an IPv6 one."""
-    with suppress(ValueError, TypeError, IndexError):
-        address = ip_address(peername[0].partition("%")[0])
-        if isinstance(address, IPv6Address):
-            return str(address.ipv4_mapped or IPv6Network((address, 64), strict=False))
-        return str(address)
-    return "?"

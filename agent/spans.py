@@ -17,6 +17,17 @@ ALL_PORTS: Ports = (0, 65535)
 Box = tuple[Network, L4, Ports]
 
 
+#: A host with at most this many named ports is listed port by port in a hash map, which is cheaper to ask than ranges.
+MAX_LISTED_PORTS = 16
+
+
+def listed_by_port(selector: Selector) -> bool:
+    """True for a single host with few, named ports: it goes into the hash map, port by port, and also counts at `input`."""
+    host = selector.prefix.prefixlen == selector.prefix.max_prefixlen
+    ports = sum(high - low + 1 for low, high in selector.ports)
+    return host and selector.protocol is not L4.ANY and 0 < ports <= MAX_LISTED_PORTS
+
+
 def box_order(box: Box) -> tuple[int, int, str, Ports]:
     """Boxes by address, then by what they hold."""
     prefix, protocol, ports = box

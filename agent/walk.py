@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from agent import report
+from agent import acts, report
 from agent.case import ANNOUNCED, case_id
 from agent.decide import Act
 from agent.event import Event, instant
@@ -27,8 +27,9 @@ from agent.gate import Check, Kind, World
 from agent.history import NOTICE, pack, unpack
 from agent.host import ClockState
 from agent.judge import NO_POLICY, Judged, Judgement, judge
-from agent.model import Company, Inventory, Policy
+from agent.model import PLAIN, Company, Effect, Inventory, Policy
 from agent.record import EMPTY_RECORD, Record, fold, keys
+from agent.stages import words as stage_words
 
 _DAY = timedelta(days=1)
 
@@ -43,7 +44,7 @@ _LIMIT = "G-24"
 _SHARED = frozenset({"G-20", _LIMIT})
 
 #: Acts after which a company must be looked at again at once.
-_CHANGES = frozenset({Act.SUSPEND, Act.RESTORE})
+_CHANGES = frozenset({Act.SUSPEND, Act.LOWER, Act.RESTORE})
 
 #: What a baseline of local traffic is long enough for, in any policy.
 _BASELINE_HOURS = 24 * 365
@@ -51,7 +52,7 @@ _BASELINE_HOURS = 24 * 365
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Moment:
-    """Something the agent would have done or recorded: `act` is `observe`, `propose`, `suspend` or `restore`.
+    """Something the agent would have done or recorded: `act` is `observe`, `propose`, `suspend`, `lower` or `restore`.
 
     `timezone` is the one in which people should be told of it. `missing`: what still kept the case from being suspended, but for
     the window and the limits, which only take time.
@@ -66,6 +67,7 @@ class Moment:
     cause: str
     fr: str
     en: str
+    effect: Effect = PLAIN
     missing: tuple[Check, ...] = ()
 
 
@@ -88,6 +90,8 @@ def moment(one: Moment) -> dict[str, Any]:
         "timezone": one.timezone,
         "case": one.case,
         "act": one.act,
+        "stage": one.effect.terms.stage,
+        "effect": dict(zip(("fr", "en"), stage_words(one.effect), strict=True)),
         "services": list(one.services),
         "cause": one.cause,
         "reason": {"fr": one.fr, "en": one.en},
@@ -311,22 +315,31 @@ class Walk:
     def _done(self, one: Judged, company_id: str, now: datetime) -> tuple[Event, ...]:
         case, act = one.case, one.decision.act
         if act is Act.SUSPEND:
-            self._say(one, company_id, now, case.notice.services)
+            self._say(one, company_id, now)
             self._ordered.append(now)
-            return _ordered(one, company_id, now)
+            order = acts.next_order(one)
+            return (
+                _event("order.suspend", f"order:{order}", company_id, now, acts.ordered(one, {})),
+                _event("measure.applied", f"applied:{order}", company_id, now, acts.applied(one, order, 0, {})),
+            )
         if act is Act.RESTORE and case.order is not None:
-            self._say(one, company_id, now, case.order.services)
-            return (_restored(one, company_id, case.order.id, now),)
+            self._say(one, company_id, now)
+            body = acts.restored(one, case.order.id, {})
+            return (_event("measure.restored", f"restored:{case.order.id}", company_id, now, body),)
+        if act is Act.LOWER and case.order is not None:
+            self._say(one, company_id, now)
+            body = acts.lowered(one, case.order.id, 0, {})
+            return (_event("measure.lowered", f"lowered:{case.order.id}/{body['stage']}", company_id, now, body),)
         if act is Act.PROPOSE:
-            self._say(one, company_id, now, case.notice.services)
-            body = {"case": case.id, "services": list(case.notice.services), "gate": {}}
-            return (_event("case.proposed", f"proposed:{case.id}/{case.orders + 1}", company_id, now, body),)
+            self._say(one, company_id, now)
+            body = {"case": case.id, "services": list(one.measure.services), "gate": {}}
+            return (_event("case.proposed", f"proposed:{acts.next_order(one)}", company_id, now, body),)
         if act is Act.OBSERVE and case.id not in self._observed:
             self._observed.add(case.id)
-            self._say(one, company_id, now, case.notice.services)
+            self._say(one, company_id, now)
         return ()
 
-    def _say(self, one: Judged, company_id: str, now: datetime, services: tuple[str, ...]) -> None:
+    def _say(self, one: Judged, company_id: str, now: datetime) -> None:
         fr, en = report.reason(one.decision, one.gate, one.case)
         self.moments.append(
             Moment(
@@ -335,7 +348,8 @@ class Walk:
                 timezone=report.timezone(self._walkers[company_id].company),
                 case=one.case.id,
                 act=one.decision.act.value,
-                services=services,
+                services=one.measure.services,
+                effect=one.measure.effect,
                 cause=one.decision.cause,
                 fr=fr,
                 en=en,
@@ -406,41 +420,6 @@ def _pinned_before(one: Judged) -> bool:
 
 def _ahead(checks: Iterable[Check], now: datetime) -> list[datetime]:
     return [check.until for check in checks if check.until is not None and check.until > now]
-
-
-def _ordered(one: Judged, company_id: str, now: datetime) -> tuple[Event, ...]:
-    """The order and its application, as the enforcer would write them."""
-    case = one.case
-    order = f"{case.id}/{case.orders + 1}"
-    services = list(case.notice.services)
-    body: Mapping[str, Any] = {
-        "order": order,
-        "case": case.id,
-        "services": services,
-        "gate": {},
-        "policy_digest": one.policy.digest,
-        "lease_minutes": one.policy.lease_minutes,
-        "mode": one.gate.mode.value,
-        "expires_at": instant(now + timedelta(days=one.policy.max_suspension_days)),
-    }
-    applied = {"order": order, "case": case.id, "services": services, "elements": 0, "times": {}}
-    return (
-        _event("order.suspend", f"order:{order}", company_id, now, body),
-        _event("measure.applied", f"applied:{order}", company_id, now, applied),
-    )
-
-
-def _restored(one: Judged, company_id: str, order: str, now: datetime) -> Event:
-    decision = one.decision
-    body = {
-        "order": order,
-        "case": one.case.id,
-        "cause": decision.cause,
-        "reason": decision.reason,
-        "final": decision.final,
-        "times": {},
-    }
-    return _event("measure.restored", f"restored:{order}", company_id, now, body)
 
 
 def _event(type_: str, id_: str, company_id: str, now: datetime, body: Mapping[str, Any]) -> Event:

@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -160,7 +160,7 @@ def members(lab: Laboratory) -> int:
 # --- one payment -------------------------------------------------------------------------------------------------------
 
 
-def webhook(type_: str, customer: str | None, data: dict[str, object]) -> bytes:
+def webhook(type_: str, customer: str | None, data: Mapping[str, object]) -> bytes:
     """A signed request, whole."""
     now = datetime.now(UTC)
     about = {"customer": customer} if customer else {}
@@ -193,7 +193,7 @@ def pay(lab: Laboratory, number: int) -> tuple[float, float]:
         udp.bind((address(number), 0))
         udp.connect((ADDRESSES["vpn"], VPN_PORT))
         udp.setblocking(False)
-        if _echoed(udp, 0.002):
+        if echoed(udp, 0.002):
             raise AssertionError(f"{company_id(number)} was not suspended")
         begin = time.perf_counter()
         answer: float | None = None
@@ -203,7 +203,7 @@ def pay(lab: Laboratory, number: int) -> tuple[float, float]:
         while answer is None or flow is None:
             if time.perf_counter() - begin > PATIENCE_S:
                 raise TimeoutError(f"{company_id(number)}: answer {answer}, flow {flow}")
-            if flow is None and _echoed(udp, _PROBE_S):
+            if flow is None and echoed(udp, _PROBE_S):
                 flow = (time.perf_counter() - begin) * 1000
             if answer is None and select.select([tcp], [], [], 0)[0]:
                 answer = (time.perf_counter() - begin) * 1000
@@ -213,7 +213,7 @@ def pay(lab: Laboratory, number: int) -> tuple[float, float]:
     return answer, flow
 
 
-def _echoed(udp: socket.socket, wait: float) -> bool:
+def echoed(udp: socket.socket, wait: float) -> bool:
     """Send a datagram; True if an echo, of this one or an earlier one, comes within `wait` seconds."""
     with suppress(OSError):  # a refusal is told as the error of whatever is done next
         udp.send(b"?")

@@ -33,12 +33,12 @@ def override_(screen: Screen, where: Where, case: str, check: str, until: str, r
     epilog=examples('ecluse waive za:MED-ZA 2 --reason "restricted hours can not be set for these services"'),
 )
 @click.argument("case")
-@click.argument("stages", metavar="STAGE...", nargs=-1, required=True, type=click.IntRange(1, 2))
+@click.argument("stages", metavar="STAGE...", nargs=-1, required=True, type=click.IntRange(1, 3))
 @reasoned
 @speaks
 @asks
 def waive_(screen: Screen, where: Where, case: str, stages: tuple[int, ...], reason: str) -> None:
-    """Say why gentler STAGEs (1 notice, 2 restricted service) were not tried in CASE."""
+    """Say why gentler STAGEs (1 notice, 2 restricted, 3 annex services: legal role only) were not tried in CASE."""
     respond(screen, ask(screen, where, "waive", case=case, stages=list(stages), reason=reason))
 
 

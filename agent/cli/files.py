@@ -16,6 +16,7 @@ from agent.cli.words import heads
 from agent.config import Config, load_config, load_sources, read_secrets
 from agent.errors import ConfigError, Problem
 from agent.inventory import check_directory
+from agent.leases import needs_of
 from agent.policy import Loaded, MemoryInventory
 from agent.proof import prove
 from agent.ruleset import structure
@@ -55,7 +56,7 @@ def check_(screen: Screen, directory: Path | None, config: Path | None, secrets:
         raise ConfigError(tuple(problems))
     inventory = MemoryInventory(loaded)
     prove(
-        structure(inventory.services, inventory.shapes),
+        structure(inventory.services, inventory.shapes, needs_of(inventory.policies.values(), tracked=True)),
         inventory.protected_selectors(),
         inventory.local_networks(),
         inventory.services,

@@ -12,6 +12,7 @@ from typing import Any
 from agent.cli.screen import Screen, Words, bold, good, safe, table, width
 from agent.cli.show import ahead, facts, part
 from agent.cli.words import ACTS, KINDS, STATES, heads, named, word
+from agent.stages import ANNEX
 
 #: Companies that a table of states names; more are counted.
 _LISTED = 200
@@ -43,7 +44,7 @@ def simulation(screen: Screen, data: Mapping[str, Any]) -> list[str]:
         [
             screen.moment(one.get("at"), one.get("timezone")),
             safe(one.get("company")),
-            word(screen, ACTS, one.get("act")),
+            act(screen, one),
             named(one.get("services")),
             screen.of(part(one, "reason")),
         ]
@@ -125,11 +126,19 @@ def differences(screen: Screen, data: Mapping[str, Any]) -> list[str]:
 
 def _told(screen: Screen, story: Mapping[str, Any], zone: Any) -> str:
     """One story in one cell: what is done when, and what is in the way where nothing is."""
-    steps = [f"{word(screen, ACTS, one.get('act'))} {screen.moment(one.get('at'), zone)}" for one in story.get("moments") or ()]
+    steps = [f"{act(screen, one)} {screen.moment(one.get('at'), zone)}" for one in story.get("moments") or ()]
     missing = named(story.get("missing"))
     if missing and not any(one.get("act") == "suspend" for one in story.get("moments") or ()):
         steps.append(screen.words((f"manque {missing}", f"lacks {missing}")))
     return ", ".join(steps) or word(screen, STATES, story.get("state") or "") or "-"
+
+
+def act(screen: Screen, one: Mapping[str, Any]) -> str:
+    """What is done, and at which stage where it is not that of a plain suspension."""
+    text, stage = word(screen, ACTS, one.get("act")), one.get("stage")
+    return (
+        text if stage in (None, ANNEX) or one.get("act") == "restore" else f"{text} ({screen.words(('palier', 'stage'))} {stage})"
+    )
 
 
 def _more(screen: Screen, more: int) -> list[str]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from agent.cli.screen import Screen, bad, bold, good, open_point, safe, table, width
-from agent.cli.words import LABELS, LEDGER, OUT, POLICY, STATES, STRUCTURES, VERDICTS, heads, named, word
+from agent.cli.words import LABELS, LEDGER, OUT, POLICY, SEEN, STATES, STRUCTURES, VERDICTS, heads, named, word
 
 
 def facts(screen: Screen, pairs: Iterable[tuple[str, str]]) -> list[str]:
@@ -42,6 +42,7 @@ def status(screen: Screen, data: Mapping[str, Any]) -> list[str]:
             ("pause", _pause(screen, data)),
             ("breaker", _breaker(screen, data)),
             *(("standing", _standing(screen, one)) for one in data.get("standing") or ()),
+            ("local", _local(screen, part(data, "local"))),
             ("companies", screen.words((f"{seen} connues, {cut} suspendues", f"{seen} known, {cut} suspended"))),
             *(("feed", f"{safe(name)}  {screen.moment(at) or silent}") for name, at in part(data, "feeds").items()),
         ],
@@ -50,9 +51,17 @@ def status(screen: Screen, data: Mapping[str, Any]) -> list[str]:
     if waiting := data.get("waiting"):
         rows = [[safe(one.get("company")), safe(one.get("case")), safe(one.get("what"))] for one in waiting]
         lines += ["", *table(heads(screen, "company", "case", "waits"), rows, width())]
+    lines += _links(screen, data)
     alarms = [("held", data.get("held")), ("failure", data.get("failures")), ("policy", policy.get("problems"))]
     lines += [f"{bad(screen.words(LABELS[name]))}  {safe(text)}" for name, texts in alarms for text in texts or ()]
     return lines
+
+
+def _links(screen: Screen, data: Mapping[str, Any]) -> list[str]:
+    """Links behind which nothing can be suspended now, each with the reason."""
+    return [
+        f"{open_point(screen.words(LABELS['link']))}  {safe(one.get('link'))}: {screen.of(one)}" for one in data.get("links") or ()
+    ]
 
 
 def _backend(screen: Screen, kernel: Mapping[str, Any]) -> str:
@@ -81,6 +90,20 @@ def _breaker(screen: Screen, data: Mapping[str, Any]) -> str:
     return ""
 
 
+def _local(screen: Screen, local: Mapping[str, Any]) -> str:
+    """How local applications are seen; "" where nobody looks."""
+    if not local.get("configured"):
+        return ""
+    if not local.get("up"):
+        silent = bad(screen.words(("les essais ne répondent pas", "the probes give no answer")))
+        return f"{silent}  {safe(local.get('why') or '')}"
+    states = part(local, "states")
+    text = ", ".join(f"{safe(states.get(name, 0))} {word(screen, SEEN, name)}" for name in SEEN if states.get(name))
+    return f"{text}  {screen.moment(local.get('last_answer'))}" + "".join(
+        f"\n  {open_point(safe(one))}" for one in (local.get("silent") or ())[:5]
+    )
+
+
 def _standing(screen: Screen, one: Mapping[str, Any]) -> str:
     until = screen.words((f"jusqu'au {screen.moment(one.get('expires_at'))}", f"until {screen.moment(one.get('expires_at'))}"))
     former = "" if one.get("current") else bad(screen.words(("  version précédente", "  former version")))
@@ -93,6 +116,7 @@ def _measures(screen: Screen, data: Mapping[str, Any]) -> list[str]:
             safe(one.get("company")),
             safe(one.get("name", "")),
             safe(one.get("case")),
+            _stage(screen, one),
             screen.moment(one.get("lease_until")),
             named(one.get("services")),
         ]
@@ -100,10 +124,16 @@ def _measures(screen: Screen, data: Mapping[str, Any]) -> list[str]:
     ]
     if not rows:
         return [screen.words(("Rien n'est suspendu.", "Nothing is suspended."))]
-    lines = table(heads(screen, "company", "name", "case", "lease", "suspended"), rows, width())
+    lines = table(heads(screen, "company", "name", "case", "stage", "lease", "suspended"), rows, width())
     if more := data.get("more"):
         lines.append(screen.words((f"... et {more} autres", f"... and {more} more")))
     return lines
+
+
+def _stage(screen: Screen, one: Mapping[str, Any]) -> str:
+    """The stage of a measure, and whether its hours leave it without effect just now."""
+    text = safe(one.get("stage") or "?")
+    return text if one.get("in_effect", True) else text + screen.words((" (hors horaire)", " (outside its hours)"))
 
 
 def plan(screen: Screen, data: Mapping[str, Any]) -> list[str]:
@@ -142,8 +172,11 @@ def explain(screen: Screen, data: Mapping[str, Any]) -> list[str]:
             ("counters", str(sum(each for each in packets if isinstance(each, int))) if packets else ""),
         ],
     )
+    lines += _links(screen, data)
     if invoices := data.get("invoices"):
         lines += ["", *_invoices(screen, invoices)]
+    if local := data.get("local"):
+        lines += ["", *_seen(screen, local)]
     for case in data.get("cases") or ():
         lines += ["", *_case(screen, case, zone)]
     if later := screen.moment(data.get("next_at"), zone):
@@ -167,6 +200,18 @@ def _invoices(screen: Screen, invoices: Iterable[Mapping[str, Any]]) -> list[str
     return table(heads(screen, "invoice", "due", "principal", "remaining", "out"), rows, width())
 
 
+def _seen(screen: Screen, local: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What is looked at on the sites of a company, and what was seen last."""
+    rows = []
+    for one in local:
+        usual, port = part(one, "baseline"), one.get("port")
+        before = f"{usual.get('hours')} h, {usual.get('availability')} %, {usual.get('ms')} ms" if usual else ""
+        where = f"{safe(one.get('probe'))} {safe(one.get('address'))}" + (f" {safe(port)}" if port else "")
+        seen = f"{word(screen, SEEN, one.get('state'))} {safe(one.get('why') or '')}".strip()
+        rows.append([f"{safe(one.get('site'))}.{safe(one.get('name'))}", where, seen, before])
+    return table(heads(screen, "local", "watched", "state", "baseline"), rows, width())
+
+
 def _case(screen: Screen, case: Mapping[str, Any], zone: Any) -> list[str]:
     notice, order = part(case, "notice"), part(case, "order")
     effect = screen.moment(notice.get("effective_at"), zone) or screen.words(("sans effet", "without effect"))
@@ -177,6 +222,7 @@ def _case(screen: Screen, case: Mapping[str, Any], zone: Any) -> list[str]:
             ("decision", screen.of(part(case, "reason"))),
             ("mode", safe(case.get("mode") or "")),
             ("services", named(case.get("services"))),
+            ("stage", screen.of(part(case, "effect"))),
             ("notice", f"{safe(notice.get('id'))}  {safe(notice.get('channel'))}  {effect}"),
             ("invoices", named(case.get("invoices"))),
             ("owed", screen.amount(case.get("owed"), case.get("currency"))),

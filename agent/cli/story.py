@@ -14,6 +14,9 @@ from typing import Any
 
 from agent.cli.screen import Screen, Words, safe
 from agent.event import Event
+from agent.model import PLAIN
+from agent.stages import ANNEX, read_effect
+from agent.stages import words as stage_words
 
 _OPTIONAL = re.compile(r"\[([^\[\]]*)\]")
 _FIELD = re.compile(r"\{([a-z_0-9]+)\}")
@@ -116,8 +119,8 @@ SENTENCES: Mapping[str, Words] = {
         "preflight {result}, watched for {baseline_hours} h, {local_matches} local flows matched[ ({applications})]",
     ),
     "local.regressed": (
-        "l'application locale {application} ne répond plus ({regression})",
-        "local application {application} does not answer any more ({regression})",
+        "l'application locale {application} ne répond plus ({regression})[ : {reason}]",
+        "local application {application} does not answer any more ({regression})[: {reason}]",
     ),
     "local.recovered": (
         "l'application locale répond de nouveau ({regression})",
@@ -189,16 +192,24 @@ SENTENCES: Mapping[str, Words] = {
         "breaker open, new suspensions are held: {cause}",
     ),
     "order.suspend": (
-        "ordre {order} : suspendre {services} (mode {mode}), au plus tard jusqu'au {expires_at}",
-        "order {order}: suspend {services} (mode {mode}), at the latest until {expires_at}",
+        "ordre {order} : suspendre {services} (mode {mode}), au plus tard jusqu'au {expires_at}[ ; {terms}]",
+        "order {order}: suspend {services} (mode {mode}), at the latest until {expires_at}[; {terms}]",
     ),
     "measure.confirmed": (
         "mesure confirmée ({order}) : les applications locales répondent comme avant ({applications})",
         "measure confirmed ({order}): local applications answer as before ({applications})",
     ),
     "measure.applied": (
-        "{services} suspendus, relus dans le noyau (ordre {order}, {elements} éléments)",
-        "{services} suspended, read back in the kernel (order {order}, {elements} elements)",
+        "{services} suspendus, relus dans le noyau (ordre {order}, {elements} éléments)[ ; {measured}]",
+        "{services} suspended, read back in the kernel (order {order}, {elements} elements)[; {measured}]",
+    ),
+    "measure.lowered": (
+        "mesure ramenée à un palier plus doux : {services} (ordre {order}), au plus tard jusqu'au {expires_at} : {cause}",
+        "measure stepped down: {services} (order {order}), at the latest until {expires_at}: {cause}",
+    ),
+    "measure.switched": (
+        "mesure en effet selon son horaire : {in_effect} (ordre {order}, {elements} éléments)",
+        "measure in effect by its hours: {in_effect} (order {order}, {elements} elements)",
     ),
     "measure.restored": (
         "service rétabli, relu dans le noyau (ordre {order}) : {cause}",
@@ -245,11 +256,22 @@ def _values(event: Event, screen: Screen) -> dict[str, str]:
     for value in (event.body, event.body.get("announces"), event.body.get("times")):
         if isinstance(value, Mapping):
             body.update(value)
-    if body.get(f"reason_{screen.language}") and event.type == "measure.restored":
+    if body.get(f"reason_{screen.language}") and event.type in ("measure.restored", "measure.lowered"):
         body["cause"] = body[f"reason_{screen.language}"]
     if body.get(f"cause_{screen.language}"):
         body["cause"] = body[f"cause_{screen.language}"]
-    return {name: _text(name, value, screen) for name, value in body.items()}
+    return {name: _text(name, value, screen) for name, value in body.items()} | _staged(event, screen)
+
+
+def _staged(event: Event, screen: Screen) -> dict[str, str]:
+    """How a measure takes effect, where that is not a plain suspension."""
+    if "stage" not in event.body or event.type not in ("order.suspend", "measure.applied"):
+        return {}
+    if event.type == "measure.applied":
+        stage = event.body["stage"]
+        return {} if stage == ANNEX else {"measured": screen.words((f"palier {stage}", f"stage {stage}"))}
+    effect = read_effect(event.body)
+    return {} if effect == PLAIN else {"terms": screen.words(stage_words(effect))}
 
 
 def _text(name: str, value: Any, screen: Screen) -> str:

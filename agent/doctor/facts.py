@@ -62,10 +62,10 @@ class Link:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Clock:
-    """What the kernel knows of its clock. `max_error_ms`: how far it may be off, by its own account."""
+    """What the kernel knows of its clock. `offset_ms`: how far it is off, by its own account."""
 
     synchronised: bool
-    max_error_ms: float
+    offset_ms: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,15 +3,15 @@
 import re
 from collections.abc import Iterator
 
-from agent.doctor.facts import Facts
-from agent.doctor.findings import Finding, Level, fine, unread
+from agent.doctor.facts import Clock, Facts
+from agent.doctor.findings import Finding, Level, Words, fine, unread
 
 #: Before it, sets with concatenations lack parts of what we load; Debian 12 has 6.1.
 _OLDEST = (5, 10)
 _OLDEST_NFT = (1, 0, 2)
 
 #: A clock that may be off by more is not trusted for deadlines (policies say how much exactly).
-_MOST_ERROR_MS = 5000.0
+_MOST_OFFSET_MS = 5000.0
 _LITTLE_MB, _TOO_LITTLE_MB = 500.0, 50.0
 _LITTLE_SHARE = 0.05
 _FEW_FILES = 1000
@@ -133,26 +133,30 @@ def clock(facts: Facts) -> Iterator[Finding]:
     """Is the time right?"""
     if facts.clock is None:
         yield unread("CLOCK", "synchronisation de l'horloge", "clock synchronisation", facts.unread.get("clock", ""))
-    elif not facts.clock.synchronised or facts.clock.max_error_ms > _MOST_ERROR_MS:
-        error = f"{facts.clock.max_error_ms:.0f} ms"
+    elif not facts.clock.synchronised or facts.clock.offset_ms > _MOST_OFFSET_MS:
         yield Finding(
             code="CLOCK",
             level=Level.WARNING,
-            what=(f"horloge non synchronisée (erreur possible {error})", f"the clock is not synchronised (may be off by {error})"),
+            what=(f"horloge non synchronisée{_off(facts.clock)[0]}", f"the clock is not synchronised{_off(facts.clock)[1]}"),
             means=(
                 "Sans heure sûre, rien de nouveau n'est suspendu et les mesures finissent avec leur bail.",
                 "Without a trusted time nothing new is suspended, and measures end with their lease.",
             ),
             do=("Installer chrony ou activer systemd-timesyncd.", "Install chrony, or enable systemd-timesyncd."),
-            facts={"synchronised": facts.clock.synchronised, "max_error_ms": facts.clock.max_error_ms},
+            facts={"synchronised": facts.clock.synchronised, "offset_ms": facts.clock.offset_ms},
         )
     else:
         yield fine(
             "CLOCK",
-            f"horloge synchronisée (erreur d'au plus {facts.clock.max_error_ms:.0f} ms)",
-            f"the clock is synchronised (off by {facts.clock.max_error_ms:.0f} ms at most)",
-            max_error_ms=facts.clock.max_error_ms,
+            f"horloge synchronisée{_off(facts.clock)[0]}",
+            f"the clock is synchronised{_off(facts.clock)[1]}",
+            offset_ms=facts.clock.offset_ms,
         )
+
+
+def _off(clock: Clock) -> Words:
+    """By how much, where the kernel says so."""
+    return (f" (écart {clock.offset_ms:.0f} ms)", f" (off by {clock.offset_ms:.0f} ms)") if clock.offset_ms else ("", "")
 
 
 def disk(facts: Facts) -> Iterator[Finding]:

@@ -8,15 +8,14 @@ Rules of this room:
 3. Programs are started without a shell, with a bound on time.
 """
 
-import ctypes
 import os
 import platform
-import struct
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from agent import clock
 from agent.doctor.facts import Clock, Disk, Facts
 from agent.errors import EcluseError, KernelError
 from agent.examine.features import try_features
@@ -33,8 +32,6 @@ _SYSCTLS = (
 )
 _RULESET_FILES = ("/etc/nftables.conf", "/etc/sysconfig/nftables.conf")
 _TOO_LARGE = 1 << 20
-#: Of adjtimex(2): the state of a clock that nobody keeps right, and the words before `maxerror` in its structure.
-_TIME_ERROR, _MAX_ERROR_AT, _TIMEX_BYTES = 5, 3, 256
 _READ_ONLY = 1
 
 
@@ -105,14 +102,8 @@ def _conntrack() -> tuple[int, int] | None:
 
 
 def _clock() -> Clock:
-    """adjtimex(2) with no mode set only reads."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    buffer = ctypes.create_string_buffer(_TIMEX_BYTES)
-    state = libc.adjtimex(buffer)
-    if state < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    words = struct.unpack_from("@4l", buffer.raw)
-    return Clock(synchronised=state != _TIME_ERROR, max_error_ms=words[_MAX_ERROR_AT] / 1000)
+    found = clock.read()
+    return Clock(synchronised=found.synchronised, offset_ms=found.offset_ms)
 
 
 def _disk(state_dir: Path) -> Disk:

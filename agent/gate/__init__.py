@@ -2,7 +2,8 @@
 
 Rules of this room:
 
-1. `evaluate` is a pure function of its arguments and returns every check, whatever the first one says.
+1. `evaluate` is a pure function of its arguments and returns every check, whatever the first one says. It judges one case at one
+   stage: what is out of proportion at one may be lawful at a gentler one.
 2. Three verdicts decide: pass, fail, unknown; unknown counts as fail. `later` marks apply-only checks that are not asked while
    the lasting ones do not pass.
 3. Three kinds, not to be mixed. Standing: must hold as long as the measure does; when it stops, service is restored at once.
@@ -20,7 +21,7 @@ from functools import reduce
 
 from agent.case import Case
 from agent.debt import Debt
-from agent.gate.facts import Facts, World, facts_of, mode_in_force
+from agent.gate.facts import Facts, World, facts_of, mode_in_force, stage_of
 from agent.gate.moment import limits_of
 from agent.gate.persons import APPROVING_ROLES, DECIDING_ROLES, Lift, lifts
 from agent.gate.table import TABLE
@@ -28,6 +29,7 @@ from agent.gate.types import Check, Gate, Kind, Outcome, Row, Verdict
 from agent.gate.words import names
 from agent.model import Company, Policy, Service
 from agent.policy import at_floor
+from agent.stages import Stage
 
 __all__ = [
     "APPROVING_ROLES",
@@ -43,6 +45,7 @@ __all__ = [
     "evaluate",
     "limits_of",
     "mode_in_force",
+    "stage_of",
 ]
 
 
@@ -55,6 +58,7 @@ def evaluate(
     policy: Policy,
     world: World,
     now: datetime,
+    stage: Stage | None = None,
 ) -> Gate:
     """Judge one case.
 
@@ -66,13 +70,24 @@ def evaluate(
         policy: the company's policy.
         world: what concerns no company.
         now: aware instant.
+        stage: of the measure; None: the one the case is at, or would begin at (`stage_of`).
 
     Returns:
         every check of the table in its order, and until when time alone changes none of them.
     """
 
     def facts(rules: Policy, lifted: frozenset[str]) -> Facts:
-        return facts_of(case=case, debt=debt, company=company, services=services, policy=rules, world=world, lifted=lifted, now=now)
+        return facts_of(
+            case=case,
+            debt=debt,
+            company=company,
+            services=services,
+            policy=rules,
+            world=world,
+            lifted=lifted,
+            now=now,
+            stage=stage or stage_of(case, policy),
+        )
 
     seen = facts(policy, frozenset())
     checks = _judged(seen)

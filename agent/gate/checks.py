@@ -9,6 +9,7 @@ from agent.calendar import day_everywhere, local_date
 from agent.gate.facts import Facts, threshold, undelivered, valid_reminders
 from agent.gate.types import Kind, Outcome, Verdict, fails, passes, unknown
 from agent.gate.words import day_fr, moment_en, moment_fr, names, sum_en, sum_fr
+from agent.stages import ANNEX, ANNOUNCED_BY_NAME
 
 #: What a formal notice must state, besides the services and the earliest date (domain requirement S-11).
 MUST_STATE = frozenset({"sums", "deadline", "consequences", "kept", "how_to_pay", "how_to_dispute", "contact", "restore"})
@@ -116,10 +117,11 @@ def notice_complete(f: Facts) -> Outcome:
     missing = MUST_STATE - notice.states
     if missing:
         return fails(f"mentions absentes : {names(missing)}", f"not stated: {names(missing)}", notice.facts)
-    if notice.stage is not None and notice.stage < f.policy.stage:
+    announced = ANNOUNCED_BY_NAME if notice.stage is None else notice.stage
+    if announced < f.stage:
         return fails(
-            f"annonce le palier {notice.stage}, mesure de palier {f.policy.stage}",
-            f"announces stage {notice.stage}, the measure is stage {f.policy.stage}",
+            f"annonce le palier {announced}, mesure de palier {f.stage}",
+            f"announces stage {announced}, the measure is stage {f.stage}",
             notice.facts,
         )
     wider = set(f.case.order.services) - set(notice.services) if f.case.order is not None else set()
@@ -128,9 +130,10 @@ def notice_complete(f: Facts) -> Outcome:
             f"services suspendus sans annonce : {names(wider)}", f"suspended but not announced: {names(wider)}", notice.facts
         )
     day = date.fromisoformat(notice.earliest_on)
+    fr, en = ("la suspension", "the suspension") if announced >= ANNEX else ("la restriction", "the restriction")
     return passes(
-        f"annonce la suspension de {names(notice.services)} à partir du {day_fr(day)}",
-        f"announces the suspension of {names(notice.services)} from {day}",
+        f"annonce {fr} de {names(notice.services)} à partir du {day_fr(day)}",
+        f"announces {en} of {names(notice.services)} from {day}",
         notice.facts,
     )
 

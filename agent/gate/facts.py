@@ -11,6 +11,7 @@ from agent.case import Case, ClockState, Reminder, StandingApproval
 from agent.continuity import Sight
 from agent.debt import Debt, Invoice
 from agent.model import Company, Mode, Policy, Protected, Service
+from agent.stages import ANNEX, EXTENDED, Stage, first, targets
 
 #: The zone of the provider: where a company has no site, and one of the readings of a date that a proof bears.
 HOME = "Europe/Paris"
@@ -49,6 +50,8 @@ class Facts:
     `company` is None when the inventory has none such; `mode` is the one in force, `why_mode` says in French and English what
     keeps it from `auto`. `lifted` are the checks that persons override: `policy` has their values at the floor already.
 
+    `stage` is the measure that is judged, `targets` the announced services that it would hit.
+
     `listed` are the invoices the notice names, `overdue` those of them that are due long enough, unpaid and undisputed. `counted`
     are the overdue ones that are shown to be delivered and were reminded enough: the measure rests on these alone. Every
     invoice stands on its own proof, so that paying or contesting a badly proven one never makes the others count for more.
@@ -67,6 +70,8 @@ class Facts:
     mode: Mode
     why_mode: tuple[str, str]
     lifted: frozenset[str]
+    stage: Stage
+    targets: tuple[str, ...]
     listed: tuple[Invoice, ...]
     overdue: tuple[Invoice, ...]
     counted: tuple[Invoice, ...]
@@ -94,8 +99,16 @@ def statuses(company: Company, policy: Policy) -> tuple[Protected, ...]:
     return tuple(sorted({*company.protected, *([of_profile] if of_profile else [])}))
 
 
+def stage_of(case: Case, policy: Policy) -> Stage:
+    """The stage that a case is at, or would begin at."""
+    if case.order is not None:
+        return case.order.effect.terms.stage
+    most = EXTENDED if case.reached is None else case.reached
+    return first(policy, case.notice.stage, {*case.tried, *case.waived}, most)
+
+
 def mode_in_force(
-    policy: Policy, ceiling: Mode, *, company: Company | None = None, case: Case | None = None
+    policy: Policy, ceiling: Mode, *, company: Company | None = None, case: Case | None = None, stage: int = ANNEX
 ) -> tuple[Mode, tuple[str, str]]:
     """The lower of what the policy asks and what the host allows; some cases are never acted on without a person.
 
@@ -104,20 +117,24 @@ def mode_in_force(
         ceiling: the host's own limit.
         company: whose case it is, or None.
         case: the case, or None.
+        stage: of the measure.
 
     Returns:
         the mode, and what keeps this case from `auto`, in French and in English (empty: nothing).
     """
-    why = _kept_from_auto(policy, company, case)
+    why = _kept_from_auto(policy, company, case, stage)
     asked = Mode.APPROVE if policy.mode is Mode.AUTO and why != ("", "") else policy.mode
     return min(asked, ceiling, key=lambda mode: mode.rank), why
 
 
-def _kept_from_auto(policy: Policy, company: Company | None, case: Case | None) -> tuple[str, str]:
+def _kept_from_auto(policy: Policy, company: Company | None, case: Case | None, stage: int) -> tuple[str, str]:
     # Natural persons are not decided about by a machine alone (GDPR 22). Where nothing local was declared, nobody has looked
-    # yet at what would go on working (domain requirement S-15). A debt after insolvency is a matter of its own.
+    # yet at what would go on working (domain requirement S-15). A debt after insolvency is a matter of its own. What hits the
+    # services that work rests on takes somebody of the legal role in each case.
     if case is not None and case.insolvency is not None:
         return "procédure collective", "insolvency proceedings"
+    if stage >= EXTENDED:
+        return f"palier {stage}", f"stage {stage}"
     if company is None:
         return "", ""
     if statuses(company, policy):
@@ -138,13 +155,15 @@ def facts_of(
     world: World,
     now: datetime,
     lifted: frozenset[str] = frozenset(),
+    stage: Stage | None = None,
 ) -> Facts:
     """Bundle the arguments of the gate and derive what several checks share.
 
     Where a company has sites in several time zones, a day has begun only when it has begun everywhere: the customer has the
     benefit of the doubt.
     """
-    mode, why_mode = mode_in_force(policy, world.ceiling, company=company, case=case)
+    at = stage_of(case, policy) if stage is None else stage
+    mode, why_mode = mode_in_force(policy, world.ceiling, company=company, case=case, stage=at)
     timezones = tuple(sorted({site.timezone for site in company.sites})) if company and company.sites else (HOME,)
     today = min(local_date(now, zone) for zone in timezones)
     listed = tuple(debt.invoices[name] for name in case.notice.invoices if name in debt.invoices)
@@ -183,6 +202,8 @@ def facts_of(
         mode=mode,
         why_mode=why_mode,
         lifted=lifted,
+        stage=at,
+        targets=targets(case.notice.services, at, services, case.notice.stage),
         listed=listed,
         overdue=overdue,
         counted=proven or overdue,

@@ -12,11 +12,15 @@ from agent.gate.facts import HOME, Facts
 from agent.gate.types import Kind, Outcome, Verdict, fails, passes, unknown
 from agent.gate.words import moment_en, moment_fr, names
 from agent.model import Policy
+from agent.policy import BOUNDS
 
 #: How far a clock may be ahead of ours. What is dated later proves nothing about the present.
 AHEAD = timedelta(minutes=5)
 
 _DAY = timedelta(days=1)
+
+#: No measure lasts longer, at whatever stages (G-27).
+LONGEST = timedelta(days=BOUNDS["max_suspension_days"].high)
 
 #: An order and what was counted of it are the same within this.
 _SAME = timedelta(seconds=1)
@@ -198,17 +202,22 @@ def duration(f: Facts) -> Outcome:
     """G-27. A measure is temporary: it ends by itself, and a person looks at the case.
 
     Counted from the first time the case was suspended: breaks in between (a lease that ran out, a pause) do not make it longer.
-    Two persons may take it up to the floor, beyond what the order said.
+    A gentler measure that follows because the time of a stronger one is over has as long again; all together never more than
+    what no policy may exceed. Two persons may take it up to the floor, beyond what the order said.
     """
     days = f.policy.max_suspension_days
     order, since = f.case.order, f.case.in_force_since
-    ends = [since + timedelta(days=days)] if since else []
+    began = since if order is None or order.renewed_at is None else order.renewed_at
+    ends = [began + timedelta(days=days)] if began else []
     if order is not None:
-        ends += [order.ordered_at + timedelta(days=days)]
+        ends += [order.ordered_at + timedelta(days=days)] if order.renewed_at is None else []
         ends += [] if "G-27" in f.lifted else [order.expires_at]
     if not ends:
         return passes(f"{days} jours au plus", f"{days} days at most")
     end = min(ends)
+    if order is not None and f.stage < order.effect.terms.stage and f.now >= end:
+        end += timedelta(days=days)
+    end = min(end, since + LONGEST) if since else end
     fr = f"se termine au plus tard le {moment_fr(end, f.timezones[0])}"
     en = f"ends at the latest {moment_en(end, f.timezones[0])}"
     return passes(fr, en, until=end) if f.now < end else fails(fr, en)

@@ -16,6 +16,7 @@ from agent.gate.facts import Facts
 from agent.gate.types import Outcome, Row, Verdict, fails, passes
 from agent.gate.words import moment_en, moment_fr, names
 from agent.model import Mode
+from agent.stages import EXTENDED
 
 #: Roles whose word counts for suspending.
 APPROVING_ROLES = frozenset({"credit_officer", "approver", "legal"})
@@ -74,17 +75,23 @@ def approvals(f: Facts) -> Outcome:
     ends = {a: min(a.at + age, a.expires_at or a.at + age) for a in f.case.approvals if a.role in APPROVING_ROLES}
     living = [a for a, end in ends.items() if end > f.now]
     persons = {a.by: frozenset(b.role for b in living if b.by == a.by) for a in living}
+    legal = f.stage < EXTENDED or any("legal" in roles for roles in persons.values())
     fr = f"{len(persons)} validations sur {needed} : {names(persons) or 'personne'}"
     en = f"{len(persons)} approvals of {needed}: {names(persons) or 'nobody'}"
     enough = _enough(persons, needed)
     if not enough and len(persons) >= needed:
         fr, en = f"{fr} ; aucun valideur ni juriste", f"{en}; no approver and nobody of the legal role"
+    if enough and not legal:
+        fr, en = (
+            f"{fr} ; personne du rôle juriste, qu'exige le palier {f.stage}",
+            f"{en}; nobody of the legal role, as stage {f.stage} takes",
+        )
     if standing is not None:
         fr, en = f"{fr} ; {standing.fr}", f"{en}; {standing.en}"
     elif f.policy.mode is Mode.AUTO and any(f.why_mode):
         fr, en = f"{fr} ; jamais sans une personne : {f.why_mode[0]}", f"{en}; never without a person: {f.why_mode[1]}"
     until = min((ends[a] for a in living), default=None)
-    return (passes if enough else fails)(fr, en, tuple(a.fact for a in living), until)
+    return (passes if enough and legal else fails)(fr, en, tuple(a.fact for a in living), until)
 
 
 def _standing(f: Facts) -> Outcome:

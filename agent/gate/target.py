@@ -3,6 +3,7 @@
 One function per row of the table; each looks at `Facts` and nothing else.
 """
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from agent.calendar import day_everywhere, day_start, local_date
@@ -12,13 +13,14 @@ from agent.gate.moment import AHEAD
 from agent.gate.types import Kind, Outcome, Verdict, fails, passes, unknown
 from agent.gate.words import moment_en, moment_fr, names, sum_en, sum_fr
 from agent.model import Policy, Protected, ServiceClass
+from agent.stages import ANNEX, EXTENDED, RESTRICTED, least_days, least_debt
 
 #: Statuses whose protection two persons may lift for one case; a care customer keeps everything but annex services by G-16.
 _LIFTABLE = frozenset({Protected.NATURAL_PERSON, Protected.REGULATED, Protected.CARE})
 
-#: The measure that suspends annex services, and the gentler one before it that this version does not apply: service
-#: restricted to hours or throughput. The one before that is the formal notice itself.
-_STAGE, _GENTLER = 3, 2
+#: A stage, and the gentler one before it that was tried or waived first (G-18). Before stage 2 there is the formal notice itself,
+#: which was tried where it took effect.
+_BEFORE: Mapping[int, int] = {ANNEX: RESTRICTED, EXTENDED: ANNEX}
 
 
 def debtor_and_target(f: Facts) -> Outcome:
@@ -28,7 +30,7 @@ def debtor_and_target(f: Facts) -> Outcome:
         return fails("société inconnue de l'inventaire", "company not in the inventory")
     if not company.contract:
         return fails("aucun contrat indiqué pour la société", "no contract given for the company")
-    foreign = [name for name in f.case.notice.services if company.subscription(name) is None]
+    foreign = [name for name in f.targets if company.subscription(name) is None]
     if foreign:
         return fails(f"service non souscrit : {names(foreign)}", f"service not subscribed: {names(foreign)}")
     edges: list[datetime] = []
@@ -55,7 +57,7 @@ def own_service(f: Facts) -> Outcome:
         )
     if place != "provider":
         return fails("point d'application chez le client", "the enforcement point is the customer's")
-    foreign = [name for name in f.case.notice.services if name in f.services and f.services[name].delivered_by != "provider"]
+    foreign = [name for name in f.targets if name in f.services and f.services[name].delivered_by != "provider"]
     if foreign:
         return fails(f"services d'autrui : {names(foreign)}", f"services of somebody else: {names(foreign)}")
     return passes("passerelle et services du prestataire", "the provider's own gateway and services")
@@ -72,6 +74,8 @@ def not_protected(f: Facts) -> Outcome:
     if Protected.PUBLIC_BODY in found:
         more_fr, more_en = public_conditions(f.policy)
         fr, en = f"{fr} ; {more_fr}", f"{en}; {more_en}"
+    if f.stage >= EXTENDED:
+        return fails(f"{fr} : jamais au palier {f.stage}", f"{en}: never at stage {f.stage}")
     if "G-15" in f.lifted and all(one in _LIFTABLE or _recorded(one, f.policy) for one in found):
         return passes(fr, en)
     return fails(fr, en)
@@ -94,33 +98,39 @@ def public_conditions(policy: Policy) -> tuple[str, str]:
 
 
 def classes_suspendable(f: Facts) -> Outcome:
-    """G-16. Only annex services, and only such as the unpaid invoices are for."""
+    """G-16. Only annex services, at stage 4 extended ones as well, and only such as the unpaid invoices are for."""
     if f.company is None:
         return unknown("société inconnue de l'inventaire", "company not in the inventory")
+    classes = {ServiceClass.ANNEX, ServiceClass.EXTENDED} if f.stage >= EXTENDED else {ServiceClass.ANNEX}
     wrong = []
-    for name in f.case.notice.services:
+    for name in f.targets:
         service, subscription = f.services.get(name), f.company.subscription(name)
         own = subscription.class_ if subscription and subscription.class_ else ServiceClass.ANNEX
-        if service is None or service.class_ is not ServiceClass.ANNEX or own is not ServiceClass.ANNEX:
+        if service is None or service.class_ not in classes or own not in classes:
             wrong.append(name)
     if wrong:
         return fails(f"services jamais suspendus : {names(wrong)}", f"services never suspended: {names(wrong)}")
     if f.policy.confine_to_unpaid_service:
         unpaid = {line.service for invoice in f.counted for line in invoice.lines if line.kind == "service" and line.amount > 0}
-        paid = [name for name in f.case.notice.services if name not in unpaid]
+        paid = [name for name in f.targets if name not in unpaid]
         if f.counted and paid:
             return fails(
                 f"services sans facture impayée : {names(paid)}", f"services with no unpaid invoice: {names(paid)}", until=f.ripens
             )
-    fr = f"services annexes seulement : {names(f.case.notice.services)}"
-    return passes(fr, f"annex services only: {names(f.case.notice.services)}", until=f.ripens)
+    if not f.targets:
+        return fails(f"aucun service visé au palier {f.stage}", f"no service is meant at stage {f.stage}")
+    if f.stage >= EXTENDED:
+        fr, en = "services annexes et étendus seulement", "annex and extended services only"
+    else:
+        fr, en = "services annexes seulement", "annex services only"
+    return passes(f"{fr} : {names(f.targets)}", f"{en}: {names(f.targets)}", until=f.ripens)
 
 
 def not_prepaid(f: Facts) -> Outcome:
     """G-17. What is already paid for is delivered."""
     if f.company is None:
         return unknown("société inconnue de l'inventaire", "company not in the inventory")
-    own = [f.company.subscription(name) for name in f.case.notice.services]
+    own = [f.company.subscription(name) for name in f.targets]
     paid = {s.service: s.paid_through for s in own if s and s.paid_through and s.paid_through >= f.today}
     until = min((day_everywhere(day + timedelta(days=1), f.timezones) for day in paid.values()), default=None)
     if paid:
@@ -131,41 +141,66 @@ def not_prepaid(f: Facts) -> Outcome:
 def proportionate(f: Facts) -> Outcome:
     """G-18. The debt calls for this measure, gentler ones were tried or waived with a reason, and what stays on was announced.
 
-    The formal notice is the first stage and was tried where it took effect; the second, restricted service, is not applied
-    by this version, so a person says why it was not tried, or the policy does for all. Two persons may do without, and take a
-    smaller or younger debt; that the notice lists what stays on can not be made good later.
+    Two persons may do without the gentler ones, and take a smaller or younger debt; that the notice lists what stays on can not be
+    made good later, and what hits the services that work rests on takes more than their word.
     """
     if not f.case.notice.kept:
         return fails(
             "la mise en demeure ne liste pas ce qui reste en service", "the notice does not list what stays on", f.case.notice.facts
         )
+    stage, before = f.stage, _BEFORE.get(f.stage)
+    if stage > max(f.policy.stages):
+        return fails(f"palier {stage} non prévu par la politique", f"the policy does not use stage {stage}")
+    if stage >= EXTENDED and (lacking := _extended_lacks(f)) is not None:
+        return lacking
     lifted = "G-18" in f.lifted
-    why = f.case.waived_why if _GENTLER in f.case.waived else f.policy.waive_gentler_stages
-    if not why and not lifted:
-        return fails(
-            f"palier {_GENTLER} ni essayé ni écarté avec un motif", f"stage {_GENTLER} neither tried nor waived with a reason"
-        )
-    bound, currency = f.policy.stage3_min_debt, f.policy.currency
+    done_fr, done_en = _gentler(f, before) if before is not None else ("", "")
+    if before is not None and not done_fr and not lifted:
+        return fails(f"palier {before} ni essayé ni écarté avec un motif", f"stage {before} neither tried nor waived with a reason")
+    bound, currency = least_debt(f.policy, stage), f.policy.currency
     if f.owed < bound and not lifted:
         return fails(
-            f"palier {_STAGE} à partir de {sum_fr(bound, currency)}, dû {sum_fr(f.owed, currency)}",
-            f"stage {_STAGE} from {sum_en(bound, currency)}, owed {sum_en(f.owed, currency)}",
+            f"palier {stage} à partir de {sum_fr(bound, currency)}, dû {sum_fr(f.owed, currency)}",
+            f"stage {stage} from {sum_en(bound, currency)}, owed {sum_en(f.owed, currency)}",
             until=f.ripens,
         )
     oldest = min((invoice.due_on for invoice in f.counted), default=None)
-    days = f.policy.stage3_min_days
+    days = least_days(f.policy, stage)
     if oldest is not None and (f.today - oldest).days < days and not lifted:
         age = (f.today - oldest).days
         ripe = day_everywhere(oldest + timedelta(days=days), f.timezones)
         return fails(
-            f"palier {_STAGE} à partir de {days} jours d'impayé, le plus ancien en a {age}",
-            f"stage {_STAGE} from {days} days overdue, the oldest is {age}",
+            f"palier {stage} à partir de {days} jours d'impayé, le plus ancien en a {age}",
+            f"stage {stage} from {days} days overdue, the oldest is {age}",
             until=min(at for at in (ripe, f.ripens) if at is not None),
         )
     kept = names(f.case.notice.kept)
-    fr = f"palier {_STAGE} ; restent en service : {kept}" + (f" ; palier {_GENTLER} écarté : {why}" if why else "")
-    en = f"stage {_STAGE}; stay on: {kept}" + (f"; stage {_GENTLER} waived: {why}" if why else "")
+    fr = f"palier {stage} ; restent en service : {kept}" + (f" ; {done_fr}" if done_fr else "")
+    en = f"stage {stage}; stay on: {kept}" + (f"; {done_en}" if done_en else "")
     return passes(fr, en, until=f.ripens)
+
+
+def _gentler(f: Facts, stage: int) -> tuple[str, str]:
+    """How the gentler stage was dealt with, in French and in English; empty if it was not."""
+    if stage in f.case.tried:
+        return f"palier {stage} essayé", f"stage {stage} tried"
+    # What a policy says of all cases is about restricted service; that annex services were not suspended first, a person says.
+    general = f.policy.waive_gentler_stages if stage == RESTRICTED else ""
+    why = f.case.waived_why if stage in f.case.waived else general
+    return (f"palier {stage} écarté : {why}", f"stage {stage} waived: {why}") if why else ("", "")
+
+
+def _extended_lacks(f: Facts) -> Outcome | None:
+    """What stage 4 takes besides, as far as it is not there: a clause of the contract, and an earlier notice without effect."""
+    if not f.policy.suspension_clause:
+        return fails("aucune clause de suspension indiquée pour le palier 4", "no suspension clause is given for stage 4")
+    if not f.case.preceded:
+        return fails(
+            "aucune mise en demeure antérieure restée sans effet, qu'exige le palier 4",
+            "no earlier formal notice without effect, as stage 4 takes",
+            f.case.notice.facts,
+        )
+    return None
 
 
 def local_continuity(f: Facts) -> Outcome:
@@ -183,10 +218,17 @@ def local_continuity(f: Facts) -> Outcome:
 
 
 def _shown(f: Facts) -> Outcome:
-    case, place = f.case, f.timezones[0]
+    case = f.case
     if case.regressions:
         listed = names(case.regressions)
         return fails(f"application locale en panne : {listed}", f"local application down: {listed}", case.regressions)
+    if (bare := _undeclared(f)) is not None:
+        return bare
+    return _preflight(f)
+
+
+def _preflight(f: Facts) -> Outcome:
+    case, place = f.case, f.timezones[0]
     proof = case.preflight
     if proof is None:
         return unknown("aucun essai préalable de continuité locale", "no preflight of local continuity")
@@ -213,6 +255,17 @@ def _shown(f: Facts) -> Outcome:
     if f.now >= stale:
         return fails(f"{fr} : trop ancien", f"{en}: too old", facts, kind=Kind.APPLY)
     return passes(fr, en, facts, stale)
+
+
+def _undeclared(f: Facts) -> Outcome | None:
+    """What hits the services that work rests on takes a declared local application at every site (domain requirement S-15)."""
+    bare = [site.id for site in f.company.sites if not site.local_applications] if f.company and f.stage >= EXTENDED else []
+    if not bare:
+        return None
+    return fails(
+        f"site sans application locale déclarée : {names(bare)} : jamais au palier {f.stage}",
+        f"site without a declared local application: {names(bare)}: never at stage {f.stage}",
+    )
 
 
 def scope_reviewed(f: Facts) -> Outcome:

@@ -39,6 +39,7 @@ CREATE TABLE billing_ids(source TEXT, customer TEXT, company TEXT NOT NULL, PRIM
 CREATE TABLE standing_keys(
     company TEXT, service TEXT, set_name TEXT, key BLOB, PRIMARY KEY(company, service, set_name, key)
 ) WITHOUT ROWID;
+CREATE TABLE links(name TEXT, company TEXT, vrf INTEGER, PRIMARY KEY(name, company, vrf)) WITHOUT ROWID;
 CREATE TABLE shapes(service TEXT, family INTEGER, prefixlen INTEGER, interface INTEGER);
 CREATE TABLE networks(site TEXT, family INTEGER, first BLOB, prefixlen INTEGER);
 """
@@ -114,6 +115,8 @@ def _write_company(database: sqlite3.Connection, company: Company, catalogue: Ca
         "INSERT INTO standing_keys VALUES(?, ?, ?, ?)",
         [(company.id, *each) for each in standing_keys(company, catalogue.services)],
     )
+    behind = {(each.link, company.id, each.vrf is not None) for _, each in company.attachments() if each.link}
+    database.executemany("INSERT INTO links VALUES(?, ?, ?)", sorted(behind, key=str))
     database.executemany(
         "INSERT INTO networks VALUES(?, ?, ?, ?)",
         [

@@ -15,19 +15,21 @@ from typing import Final
 
 import agent
 from agent.errors import ConfigError, Problem
-from agent.model import Company, Network, Policy, Selector, Service, Shape, StandingKey
+from agent.model import Attachment, Company, Network, Policy, Selector, Service, Shape, StandingKey
 from agent.policy import Code, protected_selectors, rows
 from agent.policy.kinds import network
 
 #: Changes with the tables; an inventory of another form is compiled again. The version is part of it, because a new version
 #: may check more.
-FORM: Final = f"{agent.__version__}/4"
+FORM: Final = f"{agent.__version__}/5"
 #: Decoded companies kept for the next look-up.
 _KEEP_COMPANIES: Final = 256
 
 _STANDING_KEYS: Final = """
     SELECT company, service, set_name, standing_keys.key FROM json_each(?) CROSS JOIN standing_keys ON company = json_each.value
 """
+
+_BEHIND: Final = "SELECT DISTINCT name, company FROM json_each(?) CROSS JOIN links ON name = json_each.value"
 
 _PREFIXES: Final = "SELECT coalesce(sum(prefixes), 0) FROM companies"
 _PREFIXES_OF: Final = """
@@ -131,6 +133,18 @@ class SqliteInventory:
         for company_id, service, set_name, key in self._database.execute(_STANDING_KEYS, (wanted,)):
             found.setdefault(company_id, []).append((service, set_name, key))
         return found
+
+    def behind(self, links: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        """The companies with an attachment behind each of these links; links that nobody is behind are left out."""
+        found: dict[str, list[str]] = {}
+        for name, company in self._database.execute(_BEHIND, (json.dumps(links),)):
+            found.setdefault(name, []).append(company)
+        return found
+
+    def links(self) -> Iterator[Attachment]:
+        """The links that somebody is behind, as attachments without a prefix; each once."""
+        for name, vrf in self._database.execute("SELECT DISTINCT name, vrf FROM links"):
+            yield Attachment(vrf=name) if vrf else Attachment(interface=name)
 
     def companies(self) -> Iterator[Company]:
         """All companies, ordered by id, one in memory at a time."""

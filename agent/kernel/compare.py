@@ -118,7 +118,7 @@ def wanted(structure: Structure) -> Wanted:
         hooks={chain.name: _hook(chain) for chain in structure.chains},
         rules=rule_comments(structure),
         sets={m.name: _member_type(m) for m in structure.sets} | {m.name: _map_type(m) for m in structure.maps},
-        entries={m.name: frozenset(_entry(entry) for entry in m.entries) for m in structure.maps},
+        entries={m.name: frozenset(_entry(entry, ports=m.ports) for entry in m.entries) for m in structure.maps},
     )
 
 
@@ -302,14 +302,13 @@ def _hook(chain: Chain) -> Hook:
 
 
 def _member_type(members: MemberSet) -> SetType:
-    address = _ADDRESS_TYPE[members.family] if ruleset.address_length(members) else None
-    interface = _INTERFACE_TYPE if members.interface else None
     key_type = 0
-    for part in (interface, address):
-        key_type = key_type if part is None else key_type << 6 | part
+    for prefixlen, interface in ((members.prefixlen, members.interface), *((members.other,) if members.other else ())):
+        for part in (*[_INTERFACE_TYPE] * interface, *[_ADDRESS_TYPE[members.family]] * (prefixlen > 0)):
+            key_type = key_type << 6 | part
     return SetType(
         flags=_TIMEOUT,
-        key_type=key_type,
+        key_type=key_type & 0xFFFFFFFF,
         key_len=ruleset.key_length(members),
         counts=True,
         caps=members.use.caps,
@@ -317,20 +316,17 @@ def _member_type(members: MemberSet) -> SetType:
 
 
 def _map_type(services: ServiceMap) -> SetType:
+    key_type = _ADDRESS_TYPE[services.family] << 6 | _PROTOCOL_TYPE
     return SetType(
         flags=_MAP | (_INTERVAL if services.ranged else 0),
-        key_type=(_ADDRESS_TYPE[services.family] << 6 | _PROTOCOL_TYPE) << 6 | _PORT_TYPE,
-        key_len=(4 if services.family == 4 else 16) + 8,
+        key_type=key_type << 6 | _PORT_TYPE if services.ports else key_type,
+        key_len=(4 if services.family == 4 else 16) + (8 if services.ports else 4),
         data_type=_VERDICT_TYPE,
     )
 
 
-def _entry(entry: ServiceEntry) -> Entry:
+def _entry(entry: ServiceEntry, *, ports: bool) -> Entry:
     low, high = {L4.TCP: (6, 6), L4.UDP: (17, 17), L4.ANY: (0, 255)}[entry.protocol]
     first, last = entry.prefix.network_address.packed, entry.prefix.broadcast_address.packed
-    return (
-        first + bytes((low, 0, 0, 0)) + entry.ports[0].to_bytes(2, "big") + b"\0\0",
-        last + bytes((high, 0, 0, 0)) + entry.ports[1].to_bytes(2, "big") + b"\0\0",
-        _GOTO,
-        entry.chain,
-    )
+    open_port, close_port = (port.to_bytes(2, "big") + b"\0\0" if ports else b"" for port in entry.ports)
+    return first + bytes((low, 0, 0, 0)) + open_port, last + bytes((high, 0, 0, 0)) + close_port, _GOTO, entry.chain

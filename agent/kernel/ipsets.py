@@ -12,7 +12,7 @@ Rules of this room:
 
 import errno
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from ipaddress import ip_network
 from typing import Any, TypeVar
@@ -21,7 +21,7 @@ from pyroute2.ipset import IPSet
 from pyroute2.netlink.exceptions import IPSetError, NetlinkError
 
 from agent.errors import KernelError
-from agent.kernel.netlink import failure
+from agent.kernel.netlink import Message, Netlink, attribute, attributes, failure, text, text_attribute
 from agent.kernel.xtrules import SET_PREFIX
 from agent.rules import Element, Found, MemberSet
 from agent.ruleset import key_bytes, read_key
@@ -43,6 +43,11 @@ _NOT_THERE = frozenset({4103, errno.ENOENT})
 #: `IPSET_FLAG_LIST_HEADER`: names and types without members.
 _LIST_HEADER = 4
 
+#: linux/netfilter/ipset/ip_set.h: what a listing is asked with and made of.
+_SUBSYS_IPSET, _LIST, _VERSION = 6, 7, 6
+_PROTOCOL, _SETNAME, _ADT = 1, 2, 8
+_IP, _CIDR, _TIMEOUT, _IFACE, _PACKETS, _COMMENT = 1, 3, 6, 23, 25, 26
+
 _T = TypeVar("_T")
 
 
@@ -56,10 +61,12 @@ class Ipsets:
             KernelError: the kernel has no ipset, or CAP_NET_ADMIN is missing.
         """
         self._ipset: Any = self._do("open the netlink socket of ipset", IPSet)
+        self._reader = Netlink()
 
     def close(self) -> None:
         """Close the socket. What is in the kernel stays."""
         self._ipset.close()
+        self._reader.close()
 
     def ours(self) -> Mapping[str, tuple[str, int]]:
         """The sets whose name says that they are ours: type and address family of each."""
@@ -154,23 +161,20 @@ class Ipsets:
 
     def prefixlen(self, name: str) -> int:
         """How long the prefixes in a set are, all of one length; 0 for an empty one."""
-
-        def do() -> int:
-            pages = (message.get_attr("IPSET_ATTR_ADT") for message in self._ipset.list(name))
-            shown = [element for page in pages if page is not None for element in page.get_attrs("IPSET_ATTR_DATA")]
-            return int(shown[0].get_attr("IPSET_ATTR_CIDR")) if shown else 0
-
-        return self._do(f"read ipset {name}", do)
+        return next((element[_CIDR][0] for element in self._elements(name)), 0)
 
     def read(self, name: str, members: MemberSet) -> Sequence[tuple[bytes, Found]]:
         """Every living member, the whole set at once: ipset shows no single one with its lease."""
+        return [(_key(members, element), _found(element)) for element in self._elements(name)]
 
-        def do() -> list[tuple[bytes, Found]]:
-            pages = (message.get_attr("IPSET_ATTR_ADT") for message in self._ipset.list(name))
-            shown = (element for page in pages if page is not None for element in page.get_attrs("IPSET_ATTR_DATA"))
-            return [(_key(members, element), _found(element)) for element in shown]
-
-        return self._do(f"read ipset {name}", do)
+    def _elements(self, name: str) -> Iterator[Mapping[int, bytes]]:
+        """The attributes of each element. Read by hand: pyroute2 needs 100 microseconds for one, this needs three."""
+        asked = attribute(_PROTOCOL, bytes((_VERSION,))) + text_attribute(_SETNAME, name)
+        pages = self._reader.collect(Message(_LIST, asked, f"ipset {name}", subsystem=_SUBSYS_IPSET, family=socket.AF_INET))
+        for page in pages:
+            for type_, adt in attributes(page):
+                if type_ == _ADT:
+                    yield from (dict(attributes(element)) for _, element in attributes(adt))
 
     def _do(self, what: str, work: Callable[[], _T]) -> _T:
         """Do it; the errors of pyroute2 become ours."""
@@ -193,17 +197,15 @@ def _entry(members: MemberSet, key: bytes) -> str | tuple[str, str]:
     return str(network) if interface is None else (str(network), interface)
 
 
-def _key(members: MemberSet, element: Any) -> bytes:
-    version = "4" if members.family == 4 else "6"
-    address = element.get_attr("IPSET_ATTR_IP_FROM").get_attr(f"IPSET_ATTR_IPADDR_IPV{version}")
-    cidr = element.get_attr("IPSET_ATTR_CIDR")
-    interface = element.get_attr("IPSET_ATTR_IFACE") if members.interface else None
-    return key_bytes(ip_network((address, cidr)), interface)
+def _key(members: MemberSet, element: Mapping[int, bytes]) -> bytes:
+    address = next(packed for _, packed in attributes(element[_IP]))
+    interface = text(element[_IFACE]) if members.interface else None
+    return key_bytes(ip_network((address, element[_CIDR][0])), interface)
 
 
-def _found(element: Any) -> Found:
+def _found(element: Mapping[int, bytes]) -> Found:
     return Found(
-        case=element.get_attr("IPSET_ATTR_COMMENT") or "",
-        expires_ms=element.get_attr("IPSET_ATTR_TIMEOUT") * 1000,
-        packets=element.get_attr("IPSET_ATTR_PACKETS") or 0,
+        case=text(element.get(_COMMENT, b"")),
+        expires_ms=int.from_bytes(element[_TIMEOUT], "big") * 1000,
+        packets=int.from_bytes(element.get(_PACKETS, b""), "big"),
     )

@@ -33,7 +33,7 @@ from agent.kernel.memory import check_key, check_structure
 from agent.kernel.netlink import failure
 from agent.kernel.xtrules import CHAIN_PREFIX, XtChain, XtRule, ipset_name, xt_chains
 from agent.model import Family
-from agent.rules import Change, Element, Found, Key, MemberSet, Observed, Structure
+from agent.rules import Change, Element, Found, Key, MemberSet, Observed, Structure, Use
 
 _FAMILIES: tuple[Family, ...] = (4, 6)
 _HOOKS = ("FORWARD", "INPUT")
@@ -153,6 +153,12 @@ class IptablesKernel:
             return
         if change.structure is not None:
             check_structure(change.structure)
+            if any(members.use is Use.GATE for members in change.structure.sets):
+                raise KernelError(
+                    errno=errno.EOPNOTSUPP,
+                    what="stage 4 is not made in legacy iptables: its exceptions are pairs of networks",
+                    mend="Take 4 out of the policies' stages, or use nf_tables (kernel: nft)",
+                )
         sets = self._known(change)
         members: list[Key | Element] = [*change.delete, *change.add]
         for member in members:

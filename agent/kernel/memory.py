@@ -18,17 +18,17 @@ from agent.model import L4
 from agent.nfttext import MOST_KBIT
 from agent.rules import (
     TABLE,
-    CapMembers,
+    Asking,
     Chain,
     Change,
     DispatchFamily,
     Element,
+    EnterMembers,
     Found,
     Key,
     LookupService,
     MemberSet,
     Observed,
-    PassMembers,
     RefuseMembers,
     ServiceMap,
     Structure,
@@ -193,7 +193,7 @@ def check_structure(structure: Structure) -> None:
         for rule in chain.rules:
             if isinstance(rule, LookupService) and rule.map not in maps:
                 raise _missing(f"map {rule.map}, which chain {chain.name} refers to")
-            if isinstance(rule, RefuseMembers | CapMembers | PassMembers) and rule.set not in sets:
+            if isinstance(rule, Asking) and rule.set not in sets:
                 raise _missing(f"set {rule.set}, which chain {chain.name} refers to")
     done: set[str] = set()
     for chain in structure.chains:
@@ -221,6 +221,8 @@ def _targets(chain: Chain, maps: dict[str, ServiceMap]) -> Iterable[str]:
             yield from {entry.chain for entry in maps[rule.map].entries}
         elif isinstance(rule, RefuseMembers):
             yield REFUSE
+        elif isinstance(rule, EnterMembers):
+            yield rule.chain
 
 
 def _check_chain(name: str, chains: dict[str, Chain], maps: dict[str, ServiceMap], done: set[str], way: tuple[str, ...]) -> None:

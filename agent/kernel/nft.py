@@ -23,9 +23,10 @@ from agent.errors import KernelError
 from agent.kernel import compare, elements
 from agent.kernel.libnftables import LIBRARY, Libnftables
 from agent.kernel.netlink import DELTABLE, GETGEN, NEWTABLE, Message, Netlink, Refusal, attributes, failure, text_attribute
+from agent.model import Network
 from agent.nfttext import limit_text, render
 from agent.rules import TABLE, Change, Element, Found, Key, MemberSet, Observed, Structure
-from agent.ruleset import read_key
+from agent.ruleset import read_ends
 
 _ATTEMPTS = 5
 _FIRST_PAUSE_S = 0.005
@@ -294,12 +295,17 @@ def _key_text(sets: Mapping[str, MemberSet], member: Key) -> str:
     if member.set not in sets:
         raise failure(errno.ENOENT, f"a change of set {member.set}, which the structure does not have")
     try:
-        interface, network = read_key(sets[member.set], member.key)
+        ends = read_ends(sets[member.set], member.key)
     except ValueError as error:
         raise KernelError(errno=errno.EINVAL, what=str(error)) from None
-    if interface is None:
-        return str(network.network_address)
+    return " . ".join(part for interface, network in ends for part in _end_text(interface, network))
+
+
+def _end_text(interface: str | None, network: Network) -> Iterator[str]:
     # nft reads a trailing star as a wildcard and a quote as the end.
-    if not interface.isprintable() or set(interface) & set('"*\\ '):
+    if interface is not None and (not interface.isprintable() or set(interface) & set('"*\\ ')):
         raise KernelError(errno=errno.EINVAL, what=f"{interface!r} is not an interface name that nft can write")
-    return f'"{interface}" . {network.network_address}' if network.prefixlen else f'"{interface}"'
+    if interface is not None:
+        yield f'"{interface}"'
+    if network.prefixlen:
+        yield str(network.network_address)

@@ -49,6 +49,14 @@ def tracking() -> Tracking:
     return Tracking(tracked=True, reason="conntrack is hooked for both families")
 
 
+def tracked() -> bool:
+    """Are connections tracked here? False where that can not be seen."""
+    try:
+        return tracking().tracked
+    except KernelError:
+        return False
+
+
 def _hooked(netlink: Netlink, family: int) -> bool:
     where = attribute(_HOOK_NUMBER, struct.pack(">I", _PREROUTING))
     asked = Message(_HOOK_GET, where, "the hooks of the kernel", subsystem=_SUBSYS_HOOK, family=family)

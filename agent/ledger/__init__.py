@@ -16,6 +16,7 @@ The contract that every ledger keeps (`sqlite.py` is the embedded one):
 from dataclasses import dataclass
 
 from agent.event import Event
+from agent.model import PLAIN, Effect
 
 #: What the first row's hash is chained to.
 GENESIS = bytes(32)
@@ -36,13 +37,24 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InForce:
-    """A measure that is in the kernel now. `lease_until` is in UNIX seconds (UTC)."""
+    """A measure that is in force now. `lease_until` is in UNIX seconds (UTC).
+
+    `since`: when it came into effect without a break since then, in UNIX seconds (0: it has always been); None: it is restricted to
+    hours and not in effect just now.
+    """
 
     company: str
     case: str
     order: str
     services: tuple[str, ...]
     lease_until: float
+    effect: Effect = PLAIN
+    since: float | None = 0.0
+
+    @property
+    def plain(self) -> bool:
+        """True if it refuses its services always and has nothing to drain."""
+        return self.effect == PLAIN
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,6 +15,7 @@ from typing import Any
 from agent.errors import EventError, LedgerCorrupt
 from agent.event import Event, canonical, instant, parse_instant
 from agent.ledger import InForce
+from agent.stages import read_effect, write_effect
 
 #: An event as its row has it: id, type, subject, occurred_at, received_at, source, body.
 Columns = tuple[str, str, str, str, str, str, str]
@@ -113,8 +114,27 @@ def verify_row(seq: int, columns: Sequence[Any], link: bytes, last: tuple[bytes,
 
 def read_measure(row: tuple[str, str, str, str, float]) -> InForce:
     """The measure in a row of the projection."""
-    company, case, order, services, lease_until = row
-    return InForce(company=company, case=case, order=order, services=tuple(json.loads(services)), lease_until=lease_until)
+    company, case, order, what, lease_until = row
+    found = json.loads(what)
+    if isinstance(found, list):
+        return InForce(company=company, case=case, order=order, services=tuple(found), lease_until=lease_until)
+    return InForce(
+        company=company,
+        case=case,
+        order=order,
+        services=tuple(found["services"]),
+        lease_until=lease_until,
+        effect=read_effect(found),
+        since=found["since"],
+    )
+
+
+def measure_text(measure: InForce) -> str:
+    """What a measure does, as the column `services` has it: the services alone, or with how they are hit."""
+    services = list(measure.services)
+    if measure.plain:
+        return json.dumps(services)
+    return json.dumps({**write_effect(measure.effect), "services": services, "since": measure.since})
 
 
 def _parsed(columns: Columns) -> Event:

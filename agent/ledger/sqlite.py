@@ -27,7 +27,7 @@ from agent.event import HOST, Event, instant, parse_instant
 from agent.ledger import GENESIS, Counts, InForce, Row, Settled, queries
 from agent.ledger.chain import verify
 from agent.ledger.erasing import erase, folded
-from agent.ledger.rows import commitment_of, json_text, link_of, read_measure, read_row, write_row
+from agent.ledger.rows import commitment_of, json_text, link_of, measure_text, read_measure, read_row, write_row
 from agent.ledger.schema import SQLITE_ERRORS, connect, own
 
 _PAGE = 500
@@ -243,7 +243,7 @@ class Ledger:
                     self._db.execute("DELETE FROM measures WHERE company = ?", (plan.company,))
                     self._db.executemany(
                         "INSERT INTO measures VALUES (?, ?, ?, ?, ?)",
-                        [(plan.company, m.case, m.order, json.dumps(m.services), m.lease_until) for m in plan.measures],
+                        [(plan.company, m.case, m.order, measure_text(m), m.lease_until) for m in plan.measures],
                     )
         return tuple(taken)
 

@@ -8,6 +8,7 @@ Rules of this room:
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import time
 from decimal import Decimal
 from typing import Any, Final, Literal
 
@@ -52,8 +53,14 @@ BOUNDS: Final[Mapping[str, Bound]] = {
     "reopen_notice_days": _from(8, 90, "G-09", "a payment that came back may be the bank's fault; it takes time to find out"),
     "notice_max_age_days": _up_to(1, 180, "G-10", "an old notice no longer announces anything"),
     "warning_days": _from(1, 30, "G-26", "a measure that nobody expects on its day does harm that a warning spares"),
+    "stage2_min_debt": _from(0, 1_000_000, "G-18", "what the measure costs the customer must be in proportion; 0 adds nothing"),
+    "stage2_min_days": _from(1, 365, "G-18", "a debt of yesterday calls for a reminder"),
+    "stage2_kbit": _from(256, 1_000_000, "G-18", "in kbit/s; with less, pages and mail fail: a cap would be a hidden cut"),
     "stage3_min_debt": _from(0, 1_000_000, "G-18", "what the measure costs the customer must be in proportion; 0 adds nothing"),
     "stage3_min_days": _from(1, 365, "G-18", "a young debt calls for a gentler measure"),
+    "stage4_min_debt": _from(500, 1_000_000, "G-18", "remote services that work rests on are no means against a small debt"),
+    "stage4_min_days": _from(30, 365, "G-18", "what hits work comes last"),
+    "drain_minutes": _from(0, 60, "G-18", "longer would put the measure off; 0 ends open connections at once"),
     "max_suspension_days": _up_to(1, 90, "G-27", "a suspension is temporary; a longer one is a hidden termination"),
     "feed_max_age_minutes": _up_to(1, 1440, "G-22", "no suspension on stale payment data"),
     "insolvency_max_age_hours": _up_to(1, 72, "G-14", "a judgment counts from 00:00 of its day, whoever knows of it"),
@@ -72,6 +79,9 @@ BOUNDS: Final[Mapping[str, Bound]] = {
     "canary_minutes": _from(1, 1440, "G-24", "people need time to call"),
     "wave": _up_to(1, 10_000, "G-24", "so many at once look like a fault of billing, not like debts"),
 }
+
+#: No restriction to hours reaches into these: Monday to Friday, from and to these hours of site time (G-18).
+WORKING_HOURS: Final = (time(8), time(18))
 
 #: Ways of sending a formal notice whose receipt can be proven. An e-mail can not, without an acknowledgement.
 PROVEN_CHANNELS: Final = ("lrar", "lre_q", "commissaire_de_justice")

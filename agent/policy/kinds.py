@@ -18,6 +18,7 @@ from typing import Final, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from agent.model import Address, Network, Ports, Window
+from agent.policy.floors import WORKING_HOURS
 from agent.policy.problems import Code, Wrong, quote
 
 E = TypeVar("E", bound=StrEnum)
@@ -35,6 +36,7 @@ _WINDOW: Final = re.compile(r"([a-z]{3})(?:-([a-z]{3}))? +([0-9]{2}:[0-9]{2})-([
 _UNSHOWABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 _MAX_TEXT: Final = 500
+_SATURDAY: Final = 5
 _DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _LENGTH: Final = re.compile(r"0|[1-9][0-9]{0,2}")
 
@@ -248,6 +250,45 @@ def ports(text: str) -> Ports:
             Code.BAD_PORTS, f"{quote(text)} is not a port or a range of ports", "Write 443 or 8000-8010, within 1 to 65535."
         )
     return low, high
+
+
+def hours(text: str) -> Window:
+    """Hours in which a measure is in effect: `mon-thu 20:00-07:00`, into the next day, or `sat-sun 00:00-24:00`.
+
+    Hours at which people work are refused (floor of G-18).
+    """
+    mend = "Write it as mon-thu 20:00-07:00 (an end that is not after the start is that of the next day) or sat-sun 00:00-24:00."
+    match = _WINDOW.fullmatch(text)
+    if not match or match[1] not in _DAYS or (match[2] or match[1]) not in _DAYS:
+        raise Wrong(Code.BAD_VALUE, f"{quote(text)} are no hours", mend)
+    first, last = _DAYS.index(match[1]), _DAYS.index(match[2] or match[1])
+    try:
+        start, end = time.fromisoformat(match[3]), time.fromisoformat("00:00" if match[4] == "24:00" else match[4])
+    except ValueError:
+        raise Wrong(Code.BAD_VALUE, f"{quote(text)} are no hours", mend) from None
+    if first > last or match[3] == match[4]:
+        raise Wrong(Code.BAD_VALUE, f"{quote(text)} are no hours", mend)
+    found = Window(days=tuple(range(first, last + 1)), start=start, end=end)
+    if _works(found):
+        low, high = (each.strftime("%H:%M") for each in WORKING_HOURS)
+        raise Wrong(
+            Code.BELOW_FLOOR,
+            f"{quote(text)} reaches into working hours",
+            f"Keep out of mon-fri {low}-{high}: a restriction to hours is one that work does not feel (floor of G-18).",
+        )
+    return found
+
+
+def _works(window: Window) -> bool:
+    """Does a window reach into the hours at which people work?"""
+    low, high = WORKING_HOURS
+    over = window.end <= window.start
+    for day in window.days:
+        if day < _SATURDAY and window.start < high and (over or window.end > low):
+            return True
+        if over and (day + 1) % 7 < _SATURDAY and window.end > low:
+            return True
+    return False
 
 
 def window(text: str) -> Window:

@@ -6,7 +6,7 @@ Rule of this room: it answers exactly like the stored inventory; it only holds e
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
-from agent.model import Company, Network, Policy, Selector, Service, Shape, StandingKey
+from agent.model import Attachment, Company, Network, Policy, Selector, Service, Shape, StandingKey
 from agent.policy.checks import effective_class
 from agent.ruleset import standing_keys
 
@@ -79,6 +79,20 @@ class MemoryInventory:
         known = ((name, self._loaded.companies.get(name)) for name in company_ids)
         keys = ((name, standing_keys(company, self.services)) for name, company in known if company is not None)
         return {name: found for name, found in keys if found}
+
+    def behind(self, links: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        """The companies with an attachment behind each of these links; links that nobody is behind are left out."""
+        found: dict[str, list[str]] = {}
+        for company in self.companies():
+            for name in sorted({each.link for _, each in company.attachments() if each.link in links}, key=str):
+                found.setdefault(str(name), []).append(company.id)
+        return found
+
+    def links(self) -> Iterator[Attachment]:
+        """The links that somebody is behind, as attachments without a prefix; each once."""
+        named = {(each.interface, each.vrf) for company in self.companies() for _, each in company.attachments() if each.link}
+        for interface, vrf in sorted(named, key=str):
+            yield Attachment(interface=interface, vrf=vrf)
 
     def by_billing_id(self, source: str, customer_id: str) -> str | None:
         """The company that billing source `source` calls `customer_id`."""

@@ -115,14 +115,15 @@ def policy_of(found: Mapping[str, Any]) -> Policy:
         name: tuple(value) if isinstance(value, list) else value for name, value in found.items() if name in _POLICY
     }
     values["mode"] = Mode(found["mode"])
-    for name in ("min_debt", "stage3_min_debt"):
+    for name in ("min_debt", "stage2_min_debt", "stage3_min_debt", "stage4_min_debt"):
         if name in found:
             values[name] = Decimal(found[name])
-    if "windows" in found:
-        values["windows"] = tuple(
-            Window(days=tuple(each["days"]), start=time.fromisoformat(each["start"]), end=time.fromisoformat(each["end"]))
-            for each in found["windows"]
-        )
+    for name in ("windows", "effective_hours"):
+        if name in found:
+            values[name] = tuple(
+                Window(days=tuple(each["days"]), start=time.fromisoformat(each["start"]), end=time.fromisoformat(each["end"]))
+                for each in found[name]
+            )
     if "blackout_dates" in found:
         values["blackout_dates"] = tuple(date.fromisoformat(each) for each in found["blackout_dates"])
     return Policy(**values)

@@ -13,7 +13,8 @@ from decimal import Decimal
 from typing import Final, Literal
 
 from agent.model import Mode, Policy, Window
-from agent.policy.wording import ARTICLES, CONSUMER, DIGEST, PUBLIC, TITLE
+from agent.policy.wording import ARTICLES, CONSUMER, DIGEST, DOWNWARDS, LAST, PUBLIC, TITLE, UPWARDS
+from agent.stages import below, hours_words, least_days, least_debt
 
 Language = Literal["fr", "en"]
 
@@ -62,9 +63,13 @@ def _read(wording: str, values: Mapping[str, str]) -> tuple[Article, ...]:
     found: list[Article] = []
     for part in wording.removeprefix("# ").split("\n# "):
         head, *blocks = part.strip().split("\n\n")
-        filled = tuple(" ".join(block.split("\n")).format_map(values) for block in blocks)
+        filled = tuple(_line(block).format_map(values) for block in blocks)
         found.append(Article(title=head, paragraphs=filled))
     return tuple(found)
+
+
+def _line(wording: str) -> str:
+    return " ".join(wording.strip().split("\n"))
 
 
 # --- values -----------------------------------------------------------------------------------------------------
@@ -77,7 +82,6 @@ _COUNTED: Final[Mapping[str, tuple[str, str, str]]] = {
     "reopen_notice_days": ("jour", "jours", "day"),
     "notice_max_age_days": ("jour", "jours", "day"),
     "warning_days": ("jour", "jours", "day"),
-    "stage3_min_days": ("jour", "jours", "day"),
     "max_suspension_days": ("jour", "jours", "day"),
     "approval_valid_days": ("jour", "jours", "day"),
     "insolvency_max_age_hours": ("heure", "heures", "hour"),
@@ -94,7 +98,7 @@ _COUNTED: Final[Mapping[str, tuple[str, str, str]]] = {
 
 #: Values that stand as the bare number or word.
 _BARE: Final = (
-    *("stage", "holidays", "min_reminders", "max_new_per_day"),
+    *("holidays", "min_reminders", "max_new_per_day"),
     *("max_share_of_companies", "max_share_of_prefixes"),
 )
 
@@ -123,10 +127,13 @@ _PLACES: Final[Mapping[str, _Words]] = {
 }
 
 _CONFINED: Final[Mapping[bool, _Words]] = {
-    True: ("Seuls le sont ceux auxquels se rapportent les factures impayées.", "Only those are that the unpaid invoices are for."),
+    True: (
+        "Seuls sont visés ceux auxquels se rapportent les factures impayées.",
+        "Only those are hit that the unpaid invoices are for.",
+    ),
     False: (
         "Ils peuvent l'être aussi pour des factures qui se rapportent à d'autres services.",
-        "They may also be suspended for invoices that are for other services.",
+        "They may also be hit for invoices that are for other services.",
     ),
 }
 
@@ -153,6 +160,11 @@ _ANNOUNCED: Final[Mapping[bool, _Words]] = {
     ),
 }
 
+_GENTLEST_FIRST: Final[_Words] = (
+    "La mesure la plus douce est essayée d'abord, ou une personne dit dans le dossier pourquoi elle ne l'est pas.",
+    "The gentlest measure is tried first, or a person says in the case why it is not.",
+)
+
 _DAYS: Final[Mapping[str, tuple[str, ...]]] = {
     "fr": ("lundi", "mardi", "mercredi", "jeudi", "vendredi", "samedi", "dimanche"),
     "en": ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"),
@@ -174,7 +186,6 @@ def _values(policy: Policy, language: Language) -> Mapping[str, str]:
     recorded = {name: getattr(policy, name) or say("non consigné", "not recorded") for name in _RECORDED}
     several = policy.approvals > 1
     months, why = policy.min_debt_months, policy.waive_gentler_stages
-    stage3 = _sum(policy.stage3_min_debt, policy.currency, language)
     days = ", ".join(_day(day, language) for day in policy.blackout_dates)
     return {
         **plain,
@@ -186,11 +197,11 @@ def _values(policy: Policy, language: Language) -> Mapping[str, str]:
         "months": say(" et ", " and ") + count(months, "redevance mensuelle", "redevances mensuelles", "monthly fee")
         if months
         else "",
-        "stage3": say(f", et si le principal atteint {stage3}", f" and the principal reaches {stage3}")
-        if policy.stage3_min_debt
-        else "",
+        **_stages(policy, language),
         "channels": _listed([say(*_CHANNELS.get(each, (each, each))) for each in policy.notice_channels], say(" ou ", " or ")),
-        "gentler": say(
+        "gentler": say(*_GENTLEST_FIRST)
+        if 2 in policy.stages
+        else say(
             f"Une mesure plus douce (service restreint) n'est pas essayée d'abord, pour ce motif : {why}.",
             f"A gentler measure (restricted service) is not tried first, for this reason: {why}.",
         )
@@ -210,6 +221,66 @@ def _values(policy: Policy, language: Language) -> Mapping[str, str]:
         else say(f"les {policy.canaries} premières", f"the first {policy.canaries}"),
         "announced": say(*_ANNOUNCED[policy.grace_on_announced]),
     }
+
+
+def _stages(policy: Policy, language: Language) -> Mapping[str, str]:
+    """Which measures there are, from when, and how one follows another."""
+    french = language == "fr"
+
+    def say(fr: str, en: str) -> str:
+        return fr if french else en
+
+    kbit, hours, clause = policy.stage2_kbit, hours_words(policy.effective_hours, language), policy.suspension_clause
+    restricted = (
+        say(
+            f"le refus de services annexes, {hours} seulement, à l'heure du site",
+            f"a refusal of annex services, {hours} only, site time",
+        )
+        if hours
+        else say(
+            f"une limite de débit de services annexes, {kbit} kbit/s par raccordement et par sens",
+            f"a cap on the throughput of annex services, {kbit} kbit/s for each attachment and direction",
+        )
+    )
+    measures = {
+        1: say("un avis, sans que rien ne soit refusé", "a notice, with nothing refused"),
+        2: restricted,
+        3: say("la suspension de services annexes", "the suspension of annex services"),
+        4: say("celle de services distants étendus aussi", "that of extended remote services as well"),
+    }
+    stage = say("palier", "stage")
+    real = [one for one in policy.stages if one > 1]
+    steps = " " + _line(UPWARDS[language]) if len(policy.stages) > 1 else ""
+    if 4 in policy.stages:
+        steps += " " + _line(LAST[language]).format(clause=clause)
+    minutes = policy.drain_minutes
+    return {
+        "measures": _listed([f"{measures[one]} ({stage} {one})" for one in policy.stages], say(" ou ", " or ")),
+        "steps": steps,
+        "connections": say(
+            f"Les connexions ouvertes ont {minutes} minute{'s' if minutes > 1 else ''} pour finir.",
+            f"Open connections have {minutes} minute{'s' if minutes > 1 else ''} to finish.",
+        )
+        if minutes
+        else say("Les connexions ouvertes prennent fin aussitôt.", "Open connections end at once."),
+        "proportion": " ".join(_proportion(policy, one, language, several=len(real) > 1) for one in real)
+        or say(
+            "Une mesure qui ne refuse rien est toujours proportionnée.", "A measure that refuses nothing is always proportionate."
+        ),
+        "lowered": " " + _line(DOWNWARDS[language]) if real and below(policy, max(real), max(real)) else "",
+    }
+
+
+def _proportion(policy: Policy, stage: int, language: Language, *, several: bool) -> str:
+    days, least = least_days(policy, stage), least_debt(policy, stage)
+    amount = _sum(least, policy.currency, language)
+    if language == "fr":
+        text = f"La suspension{f' au palier {stage}' if several else ''} n'est proportionnée que si la plus ancienne facture est "
+        text += f"échue depuis {days} jour{'s' if days > 1 else ''} au moins"
+        return text + (f", et si le principal atteint {amount}." if least else ".")
+    text = f"Suspension{f' at stage {stage}' if several else ''} is proportionate only if the oldest invoice is at least "
+    text += f"{days} day{'s' if days > 1 else ''} overdue"
+    return text + (f" and the principal reaches {amount}." if least else ".")
 
 
 def _listed(items: list[str], last: str) -> str:

@@ -61,6 +61,42 @@ reasoned decision of two persons in one case, never automatically.
 """,
 }
 
+#: How a stronger measure follows a gentler one, where there are several.
+UPWARDS: Final = {
+    "fr": """\
+La première mesure est la plus douce ; une plus forte suppose une nouvelle mise en demeure, son propre délai, ses propres
+accords, et les mêmes conditions que la première.
+""",
+    "en": """\
+The gentlest measure comes first; a stronger one takes a new formal notice, a period and agreements of its own, and meets
+every condition that the first one met.
+""",
+}
+
+#: What stage 4 takes besides.
+LAST: Final = {
+    "fr": """\
+Le palier 4 suppose en outre une clause du contrat ({clause}), une mise en demeure antérieure restée sans effet, l'accord
+d'un juriste dans chaque dossier, et à chaque site une application locale déclarée.
+""",
+    "en": """\
+Stage 4 takes besides that a clause of the contract ({clause}), an earlier formal notice without effect, the agreement of
+somebody of the legal role in each case, and a declared local application at each site.
+""",
+}
+
+#: How a gentler measure follows a stronger one.
+DOWNWARDS: Final = {
+    "fr": """\
+Quand une mesure n'est plus proportionnée à ce qui reste dû, ou a duré aussi longtemps, elle revient sans délai à une plus
+douce qui reste permise, pour 90 jours en tout au plus ; sinon le service revient en entier.
+""",
+    "en": """\
+When a measure is no longer in proportion to what is left to pay, or has lasted as long, it goes back without delay to a
+gentler one that is still allowed, for 90 days in all at most; otherwise service comes back in full.
+""",
+}
+
 ARTICLES: Final = {
     "fr": """\
 # Objet
@@ -75,7 +111,9 @@ Elle vise la seule société débitrice, jamais les autres sociétés de son gro
 
 # Services concernés
 
-Seuls les services annexes que la mise en demeure annonce peuvent être suspendus (palier {stage}). {confined}
+La mesure ne vise que des services que la mise en demeure annonce ; elle peut être {measures}. {confined}{steps}
+
+{connections}
 
 Restent toujours en service : les applications locales et ce dont elles dépendent (noms, heure, annuaire, licences), les
 communications d'urgence et la sécurité des personnes, l'espace client et le paiement, la sauvegarde et la restitution des
@@ -90,7 +128,7 @@ l'exécution est justifiée. Leur principal impayé atteint {min_debt}{months}. 
 
 Une facture contestée avec un motif ne compte plus. Tant qu'une contestation ne dit ni facture ni motif, rien n'est suspendu.
 
-La suspension n'est proportionnée que si la plus ancienne facture est échue depuis {stage3_min_days} au moins{stage3}.
+{proportion}
 
 Une dette née avant l'ouverture d'une procédure collective ne compte plus (C. com. L622-13).
 
@@ -167,7 +205,7 @@ désignée ait vérifié. Les rétablissements n'attendent jamais.
 # Durée
 
 Une suspension dure {max_suspension_days} au plus ; elle prend fin d'elle-même, et une personne revoit le dossier. Sans
-renouvellement par le système qui la vérifie, elle prend fin en {lease_minutes}.
+renouvellement par le système qui la vérifie, elle prend fin en {lease_minutes}.{lowered}
 
 # Rétablissement
 
@@ -189,7 +227,9 @@ It is directed at the debtor company alone, never at other companies of its grou
 
 # Services concerned
 
-Only annex services that the formal notice announces may be suspended (stage {stage}). {confined}
+The measure hits only services that the formal notice announces; it may be {measures}. {confined}{steps}
+
+{connections}
 
 The following always stay on: local applications and what they depend on (names, time, directory, licences), emergency
 communications and the safety of persons, the customer portal and payment, backup and retrieval of data.
@@ -204,7 +244,7 @@ unpaid principal reaches {min_debt}{months}. Penalties and fees do not count.
 An invoice that is contested with a motive does not count any more. While a dispute names neither invoice nor motive, nothing
 is suspended.
 
-Suspension is proportionate only if the oldest invoice is at least {stage3_min_days} overdue{stage3}.
+{proportion}
 
 A debt that arose before insolvency proceedings were opened does not count any more (C. com. L622-13).
 
@@ -280,7 +320,7 @@ Restoring never waits.
 # Duration
 
 A suspension lasts {max_suspension_days} at most; it ends by itself, and a person looks at the case again. Unless the system
-that checks it renews it, it ends within {lease_minutes}.
+that checks it renews it, it ends within {lease_minutes}.{lowered}
 
 # Restoring service
 

@@ -12,41 +12,51 @@ Rules of this room:
    lookup for it.
 5. `input`, the gateway's own addresses, knows single hosts with named ports only. A refusal of any protocol there would
    end neighbour discovery, and one of a whole prefix could hit the customer's own tunnel to the gateway.
-6. In doubt the service stays on: unknown service, no subscription, narrowed class, other site, attachment not valid
+6. Stage 4 is the exception to 1: it asks for the customer first, and lets through what is local, protected or essential before
+   it refuses what is left. It is only there where it is needed.
+7. In doubt the service stays on: unknown service, no subscription, narrowed class, other site, attachment not valid
    today, lease over: no member.
 """
 
-from agent.ruleset.chains import MAX_LISTED_PORTS, NO_NEEDS, Needs, listed_by_port, structure
+from agent.ruleset.chains import NO_NEEDS, Needs, structure
 from agent.ruleset.naming import (
     INTERFACE_BYTES,
     REFUSE,
     address_length,
     chain_name,
     has_family,
+    interface_of,
     key_bytes,
     key_length,
+    other_end,
+    read_ends,
     read_key,
     set_name,
     stem,
 )
-from agent.ruleset.wanted import candidates, may_suspend, members, places, standing_keys
+from agent.ruleset.rest import Ends, Rest, ends_of, places
+from agent.ruleset.wanted import candidates, may_suspend, members, standing_keys
 
 __all__ = [
     "INTERFACE_BYTES",
-    "MAX_LISTED_PORTS",
     "NO_NEEDS",
     "REFUSE",
+    "Ends",
     "Needs",
+    "Rest",
     "address_length",
     "candidates",
     "chain_name",
+    "ends_of",
     "has_family",
+    "interface_of",
     "key_bytes",
     "key_length",
-    "listed_by_port",
     "may_suspend",
     "members",
+    "other_end",
     "places",
+    "read_ends",
     "read_key",
     "set_name",
     "standing_keys",

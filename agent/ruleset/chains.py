@@ -1,11 +1,11 @@
 """Floor 1, ruleset. Services and kinds of attachment -> sets, maps and chains."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, TypeVar
+from typing import Literal
 
-from agent.model import L4, Family, Selector, Service, Shape
+from agent.model import L4, Family, Service, Shape
 from agent.rules import (
     CapMembers,
     Chain,
@@ -17,6 +17,7 @@ from agent.rules import (
     PassResets,
     Refuse,
     RefuseMembers,
+    Rule,
     ServiceEntry,
     ServiceMap,
     Side,
@@ -24,12 +25,8 @@ from agent.rules import (
     Use,
 )
 from agent.ruleset.naming import FAMILIES, REFUSE, chain_name, has_family, set_name
-from agent.spans import box_order, disjoint
-
-#: A host with at most this many named ports is listed port by port in the hash map, which is cheaper to ask than ranges.
-MAX_LISTED_PORTS = 16
-
-_Asking = TypeVar("_Asking", RefuseMembers, CapMembers, PassMembers)
+from agent.ruleset.rest import NO_PATH, Path, Rest, asking, path
+from agent.spans import box_order, disjoint, listed_by_port
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,11 +36,13 @@ class Needs:
     `cap`: a bandwidth cap. `drain`: connections that are open may go on for a while. `tracked`: the gateway tracks connections
     already, so that a rule may ask which are open. Where it does not, such a rule would make it track everybody's; there a
     drain lets everything of that customer and service through until it ends, because a doubt resolves to service on.
+    `rest`: stage 4, and what it is made from.
     """
 
     cap: bool = False
     drain: bool = False
     tracked: bool = False
+    rest: Rest | None = None
 
     @property
     def uses(self) -> tuple[Use, ...]:
@@ -64,6 +63,7 @@ def structure(services: Mapping[str, Service], shapes: Iterable[Shape], needs: N
         needs: what measures may ask for.
     """
     shapes = frozenset(shapes)
+    rest = path(needs.rest, drain=needs.drain, tracked=needs.tracked) if needs.rest else NO_PATH
     sets: list[MemberSet] = []
     chains: list[Chain] = []
     entries: dict[tuple[str, Family, bool], list[ServiceEntry]] = {}
@@ -84,7 +84,7 @@ def structure(services: Mapping[str, Service], shapes: Iterable[Shape], needs: N
             )
             sets += mine
             for way in ("to", "from"):
-                chains.append(_service_chain(service, family, way, mine, needs))
+                chains.append(_service_chain(service, family, way, mine, needs, rest))
                 for ranged in (False, True):
                     entries.setdefault((way, family, ranged), []).extend(_entries(service, family, way, ranged=ranged))
     maps = tuple(
@@ -92,7 +92,10 @@ def structure(services: Mapping[str, Service], shapes: Iterable[Shape], needs: N
         for (way, family, ranged), found in sorted(entries.items(), key=lambda item: (item[0][1], item[0][0] != "to", item[0][2]))
         if found
     )
-    return Structure(sets=tuple(sets), maps=maps, chains=(*_base_chains(maps), *chains, *_refuse_chain(chains)))
+    chains += rest.chains
+    return Structure(
+        sets=(*sets, *rest.sets), maps=(*maps, *rest.maps), chains=(*_base_chains(maps, rest), *chains, *_refuse_chain(chains))
+    )
 
 
 def _map_name(way: str, family: Family, *, ranged: bool) -> str:
@@ -108,7 +111,7 @@ def _with_shapes(services: Mapping[str, Service], shapes: Iterable[Shape], famil
 
 
 def _service_chain(
-    service: Service, family: Family, way: Literal["to", "from"], sets: tuple[MemberSet, ...], needs: Needs
+    service: Service, family: Family, way: Literal["to", "from"], sets: tuple[MemberSet, ...], needs: Needs, rest: Path
 ) -> Chain:
     """Caps before refusals: while a member moves from one to the other, a packet in between meets at least one of the two.
 
@@ -122,26 +125,24 @@ def _service_chain(
         name=chain_name(service.id, family, way),
         rules=(
             *resets,
-            *_asking(CapMembers, (members for members in sets if members.use is cap), side),
+            *asking(CapMembers, (members for members in sets if members.use is cap), side),
             *answers,
-            *_asking(partial(PassMembers, established=needs.tracked), (one for one in sets if one.use is Use.DRAIN), side),
-            *_asking(RefuseMembers, (members for members in sets if members.use is Use.REFUSE), side),
+            *asking(partial(PassMembers, established=needs.tracked), (one for one in sets if one.use is Use.DRAIN), side),
+            *asking(RefuseMembers, (members for members in sets if members.use is Use.REFUSE), side),
+            *rest.enter(family, side),
         ),
     )
 
 
-def _asking(form: Callable[..., _Asking], sets: Iterable[MemberSet], side: Side) -> Iterator[_Asking]:
-    """One rule a set; where the set has interfaces, one more for packets that a VRF took over from one of its members."""
-    for members in sets:
-        yield form(set=members.name, side=side)
-        if members.interface and side is Side.SOURCE:
-            yield form(set=members.name, side=side, member=True)
+def _base_chains(maps: tuple[ServiceMap, ...], rest: Path) -> Iterator[Chain]:
+    """The two base chains and, per family, the chain of lookups behind each.
 
-
-def _base_chains(maps: tuple[ServiceMap, ...]) -> Iterator[Chain]:
-    """The two base chains and, per family, the chain of lookups behind each."""
-    forward = {family: tuple(_lookups(maps, family)) for family in FAMILIES}
-    to_gateway = {
+    What is for no service meets the customer-first path of stage 4, if it is there; what is for one meets it behind its service.
+    """
+    forward: dict[Family, tuple[Rule, ...]] = {
+        family: (*_lookups(maps, family), *(rule for side in Side for rule in rest.enter(family, side))) for family in FAMILIES
+    }
+    to_gateway: dict[Family, tuple[Rule, ...]] = {
         family: tuple(
             LookupService(map=m.name, family=family, side=Side.DESTINATION)
             for m in maps
@@ -149,7 +150,7 @@ def _base_chains(maps: tuple[ServiceMap, ...]) -> Iterator[Chain]:
         )
         for family in FAMILIES
     }
-    hooks: tuple[tuple[Literal["forward", "input"], dict[Family, tuple[LookupService, ...]]], ...] = (
+    hooks: tuple[tuple[Literal["forward", "input"], dict[Family, tuple[Rule, ...]]], ...] = (
         ("forward", forward),
         ("input", to_gateway),
     )
@@ -177,13 +178,6 @@ def _refuse_chain(chains: list[Chain]) -> Iterator[Chain]:
 
 
 # --- map entries ------------------------------------------------------------------------------------------------------
-
-
-def listed_by_port(selector: Selector) -> bool:
-    """True for a single host with few, named ports: it goes into the hash map, port by port, and also counts at `input`."""
-    host = selector.prefix.prefixlen == selector.prefix.max_prefixlen
-    ports = sum(high - low + 1 for low, high in selector.ports)
-    return host and selector.protocol is not L4.ANY and 0 < ports <= MAX_LISTED_PORTS
 
 
 def _entries(service: Service, family: Family, way: Literal["to", "from"], *, ranged: bool) -> Iterator[ServiceEntry]:

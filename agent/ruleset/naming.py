@@ -19,6 +19,8 @@ INTERFACE_BYTES = 16
 
 _PLAIN = re.compile(r"[a-z][a-z0-9-]{0,21}")
 _USE_LETTERS = {Use.REFUSE: "", Use.CAP_TO: "u", Use.CAP_FROM: "d", Use.DRAIN: "o"}
+#: Beginnings of the names of stage 4. No stem of a service is a word with an underscore and a digit behind it.
+_REST_WORDS = {Use.GATE: "gate", Use.DRAIN: "open", Use.PAIR: "pair", Use.REST: "rest"}
 
 
 @lru_cache(maxsize=4096)
@@ -46,6 +48,19 @@ def set_name(service: str, family: Family, prefixlen: int, *, interface: bool, u
     return f"{stem(service)}{family}{_USE_LETTERS[use]}{'if' if interface else ''}_{prefixlen}"
 
 
+def rest_name(use: Use, family: Family, prefixlen: int, *, interface: bool, other: tuple[int, bool] | None = None) -> str:
+    """A member set of stage 4, which belongs to no service: `gate_4_24`, `rest_6if_64`, `pair_4if_24_32`, `open_4_24`."""
+    behind = "" if other is None else f"_{'if' if other[1] else ''}{other[0]}"
+    return f"{_REST_WORDS[use]}_{family}{'if' if interface else ''}_{prefixlen}{behind}"
+
+
+def other_end(network: Network, interface: str | None) -> tuple[tuple[int, bool], bytes]:
+    """Shape and key bytes of the other end of a pair. An interface only where it is all that is known: less spares more."""
+    if network.prefixlen or interface is None:
+        return (network.prefixlen, False), network.network_address.packed if network.prefixlen else b""
+    return (0, True), key_bytes(network, interface)
+
+
 def chain_name(service: str, family: Family, way: Literal["to", "from"]) -> str:
     """The chain of one service, such as `to4_ged` (the customer sends) or `from4_ged` (the customer receives)."""
     return f"{way}{family}_{stem(service)}"
@@ -71,27 +86,59 @@ def key_bytes(prefix: Network, interface: str | None) -> bytes:
 
 def key_length(members: MemberSet) -> int:
     """How many bytes a key of `members` has."""
-    return (INTERFACE_BYTES if members.interface else 0) + address_length(members)
+    return sum(_end_length(members, *end) for end in _ends(members))
 
 
 def address_length(members: MemberSet) -> int:
-    """How many of them are the address."""
-    return 0 if members.interface and members.prefixlen == 0 else {4: 4, 6: 16}[members.family]
+    """How many bytes of the member's own end are its address."""
+    return _address_bytes(members.family, members.prefixlen)
+
+
+def _ends(members: MemberSet) -> tuple[tuple[int, bool], ...]:
+    own = (members.prefixlen, members.interface)
+    return (own,) if members.other is None else (own, members.other)
+
+
+def _end_length(members: MemberSet, prefixlen: int, interface: bool) -> int:  # noqa: FBT001 - a pair as the sets have it
+    return (INTERFACE_BYTES if interface else 0) + _address_bytes(members.family, prefixlen)
+
+
+def _address_bytes(family: Family, prefixlen: int) -> int:
+    return {4: 4, 6: 16}[family] if prefixlen else 0
+
+
+def interface_of(members: MemberSet, key: bytes) -> str | None:
+    """The interface name in a key of `members`; None where keys have none. No check: for keys that were made here."""
+    return key[:INTERFACE_BYTES].rstrip(b"\0").decode(errors="backslashreplace") if members.interface else None
 
 
 def read_key(members: MemberSet, key: bytes) -> tuple[str | None, Network]:
-    """The interface (None where the set has none) and the network that a key of `members` stands for.
+    """The interface (None where the set has none) and the network that a key of `members` stands for; of a pair, the member's.
+
+    Raises:
+        ValueError: the key's length or content does not fit the set.
+    """
+    return read_ends(members, key)[0]
+
+
+def read_ends(members: MemberSet, key: bytes) -> tuple[tuple[str | None, Network], ...]:
+    """The same with the other end of a pair behind it.
 
     Raises:
         ValueError: the key's length or content does not fit the set.
     """
     if len(key) != key_length(members):
         raise ValueError(f"a key of set {members.name} does not have {len(key)} bytes")
-    interface: str | None = None
-    if members.interface:
-        interface = key[:INTERFACE_BYTES].rstrip(b"\0").decode(errors="backslashreplace")
-        key = key[INTERFACE_BYTES:] or EVERY_ADDRESS[members.family == 6].network_address.packed
-    return interface, ip_network((key, members.prefixlen))
+    found: list[tuple[str | None, Network]] = []
+    for prefixlen, has_interface in _ends(members):
+        interface: str | None = None
+        if has_interface:
+            interface, key = key[:INTERFACE_BYTES].rstrip(b"\0").decode(errors="backslashreplace"), key[INTERFACE_BYTES:]
+        size = _address_bytes(members.family, prefixlen)
+        address = key[:size] or EVERY_ADDRESS[members.family == 6].network_address.packed
+        key = key[size:]
+        found.append((interface, ip_network((address, prefixlen))))
+    return tuple(found)
 
 
 def has_family(service: Service, family: int) -> bool:

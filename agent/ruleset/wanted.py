@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 
-from agent.model import ANY_LINKS, Attachment, Company, Family, Links, Network, Service, StandingKey, Subscription, Terms
+from agent.model import ANY_LINKS, Attachment, Company, Family, Links, Service, StandingKey, Subscription, Terms
 from agent.rules import Element, Key, Use
+from agent.ruleset import rest
 from agent.ruleset.chains import NO_NEEDS, Needs
 from agent.ruleset.naming import has_family, key_bytes, set_name
 
@@ -46,23 +47,61 @@ def members(
     if terms.stage == 1:
         return ()
     wanted: dict[Key, Element] = {}
+    reached: dict[tuple[str, Attachment], int] = {}
     for service_id in services:
         service, subscription = catalogue.get(service_id), company.subscription(service_id)
         if service is None or subscription is None or not may_suspend(service, subscription):
             continue
         for site, attachment in company.attachments():
-            if (subscription.sites and site.id not in subscription.sites) or not _valid(attachment, today):
+            left_ms = _left(attachment, timeout_ms, today, day_ends_ms)
+            if (subscription.sites and site.id not in subscription.sites) or left_ms <= 0:
                 continue
-            left_ms = timeout_ms
-            if day_ends_ms is not None and attachment.valid_to is not None:
-                left_ms = min(left_ms, day_ends_ms + (attachment.valid_to - today).days * _DAY_MS)
-            for use, most_ms in _uses(terms) if left_ms > 0 else ():
+            reached[site.id, attachment] = left_ms
+            for use, most_ms in _uses(terms):
                 for key in _keys(service, attachment, links, use):
-                    before = wanted.get(key)  # two attachments of one place: the lease that ends first
-                    until_ms = min(left_ms, most_ms or left_ms, before.timeout_ms if before else left_ms)
                     kbit = terms.kbit if use.caps else 0
-                    wanted[key] = Element(set=key.set, key=key.key, case=case, timeout_ms=until_ms, kbit=kbit)
+                    _want(
+                        wanted, Element(set=key.set, key=key.key, case=case, timeout_ms=min(left_ms, most_ms or left_ms), kbit=kbit)
+                    )
+    if terms.stage == 4:
+        for element in _rest(company, reached, case, catalogue, links, terms.drain_ms):
+            _want(wanted, element)
     return tuple(wanted[key] for key in sorted(wanted))
+
+
+def _left(attachment: Attachment, timeout_ms: int, today: date, day_ends_ms: int | None) -> int:
+    """What is left of the lease at one attachment, in milliseconds."""
+    if not _valid(attachment, today):
+        return 0
+    if day_ends_ms is None or attachment.valid_to is None:
+        return timeout_ms
+    return min(timeout_ms, day_ends_ms + (attachment.valid_to - today).days * _DAY_MS)
+
+
+def _want(wanted: dict[Key, Element], element: Element) -> None:
+    """Two attachments of one place: of two leases the one that ends first, of two exceptions the one that lasts."""
+    key = Key(set=element.set, key=element.key)
+    before = wanted.get(key)
+    if before is None or (element.timeout_ms > before.timeout_ms) == rest.is_exception(element.set):
+        wanted[key] = element
+
+
+def _rest(
+    company: Company,
+    reached: Mapping[tuple[str, Attachment], int],
+    case: str,
+    catalogue: Mapping[str, Service],
+    links: Links,
+    drain_ms: int,
+) -> Iterator[Element]:
+    """Stage 4 at every attachment where one of the measure's services is delivered, with what is left of its lease."""
+    for site in company.sites:
+        here = tuple(placed for attachment in site.attachments for placed in rest.places(attachment, links))
+        others = rest.spared_of(company, site, catalogue, here)
+        for attachment in site.attachments:
+            left_ms = reached.get((site.id, attachment), 0)
+            for placed in rest.places(attachment, links) if left_ms else ():
+                yield from rest.elements(placed, others, case=case, timeout_ms=left_ms, drain_ms=drain_ms)
 
 
 def _uses(terms: Terms) -> Iterator[tuple[Use, int]]:
@@ -109,18 +148,20 @@ def candidates(
     """
     every = Links(members=links.members)
     services = [catalogue[s.service] for s in company.subscriptions if s.service in catalogue]
-    return tuple(
-        sorted(
-            {
-                key
-                for service in services
-                if service.class_.suspendable
-                for _, attachment in company.attachments()
-                for use in needs.uses
-                for key in _keys(service, attachment, every, use)
-            }
-        )
-    )
+    found = {
+        key
+        for service in services
+        if service.class_.suspendable
+        for _, attachment in company.attachments()
+        for use in needs.uses
+        for key in _keys(service, attachment, every, use)
+    }
+    if needs.rest is not None:
+        for site in company.sites:
+            here = tuple(placed for attachment in site.attachments for placed in rest.places(attachment, every))
+            others = rest.spared_of(company, site, catalogue, here)
+            found.update(key for placed in here for key in rest.keys(placed, others, drain=needs.drain))
+    return tuple(sorted(found))
 
 
 def _valid(attachment: Attachment, today: date) -> bool:
@@ -128,16 +169,8 @@ def _valid(attachment: Attachment, today: date) -> bool:
     return started and (attachment.valid_to is None or today <= attachment.valid_to)
 
 
-def places(attachment: Attachment, links: Links) -> Iterator[tuple[Network, str | None]]:
-    """Every network and interface name by which packets of `attachment` are told from others'."""
-    names = (None,) if attachment.link is None else links.names(attachment)
-    for network in attachment.networks:
-        for name in names:
-            yield network, name
-
-
 def _keys(service: Service, attachment: Attachment, links: Links, use: Use) -> Iterator[Key]:
-    for network, interface in places(attachment, links):
+    for network, interface in rest.places(attachment, links):
         family: Family = 4 if network.version == 4 else 6
         if has_family(service, family):
             name = set_name(service.id, family, network.prefixlen, interface=interface is not None, use=use)

@@ -2,8 +2,13 @@
 
 from collections.abc import Mapping
 
-from agent.fields import Fields, anything, boolean, count, identifier, list_of, moment, one_of, text
+from agent.fields import Fields, anything, boolean, count, identifier, list_of, moment, obj, one_of, text
 from agent.vocabulary.types import BY, CASE, EventType, Origin, by_name
+
+_HOURS = obj(required={"days": list_of(count), "start": text, "end": text}, optional={})
+
+#: How an order takes effect. What is not said is what there was before there were stages: 3, always, open connections cut.
+_EFFECT: Fields = {"stage": count, "kbit": count, "drain_seconds": count, "hours": list_of(_HOURS)}
 
 
 def _agent(name: str, key: str, about: str, required: Fields, optional: Fields | None = None) -> EventType:
@@ -56,7 +61,7 @@ OURS: Mapping[str, EventType] = by_name(
             "mode": one_of("approve", "auto"),
             "expires_at": moment,
         },
-        {"confirm_seconds": count},
+        {**_EFFECT, "confirm_seconds": count},
     ),
     _agent(
         "measure.applied",
@@ -69,6 +74,28 @@ OURS: Mapping[str, EventType] = by_name(
             "elements": count,
             "times": anything,
         },
+        {"stage": count},
+    ),
+    _agent(
+        "measure.lowered",
+        "order",
+        "The measure was stepped down to a gentler stage, read back; it never goes up again under this notice.",
+        {
+            "order": identifier,
+            **CASE,
+            "services": list_of(identifier),
+            "elements": count,
+            "cause": text,
+            "expires_at": moment,
+            "times": anything,
+        },
+        {**_EFFECT, "renewed": boolean},
+    ),
+    _agent(
+        "measure.switched",
+        "",
+        "A measure that is restricted to hours came into effect, or ceased to be in effect, read back.",
+        {"order": identifier, **CASE, "in_effect": boolean, "elements": count, "times": anything},
     ),
     _agent(
         "measure.confirmed",

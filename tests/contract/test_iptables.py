@@ -21,6 +21,7 @@ from agent.rules import Change, Key
 from agent.ruleset import key_bytes, set_name, structure
 from tests.contract.conftest import iptables
 from tests.contract.examples import COMPANY, FULL, SERVICES, SMALL, element, key, keys
+from tests.core.test_rest import BUILT
 
 pytestmark = pytest.mark.kernel
 
@@ -187,3 +188,11 @@ def test_without_the_right_it_says_which_ones_are_needed(own_network):
     unprivileged = ["setpriv", "--reuid=65534", "--clear-groups", sys.executable, "-c", program]
     done = subprocess.run(unprivileged, check=False, capture_output=True, text=True, timeout=30)
     assert "CAP_NET_ADMIN and CAP_NET_RAW" in done.stdout
+
+
+def test_stage_4_is_refused_whole_and_with_a_way_out(kernel):
+    with pytest.raises(KernelError) as caught:
+        kernel.apply(Change(structure=BUILT))
+    assert caught.value.errno == errno.EOPNOTSUPP
+    assert "kernel: nft" in str(caught.value)
+    assert kernel.observe(BUILT).structure == "absent"

@@ -22,6 +22,7 @@ from agent.nfttext import render
 from agent.rules import Change, Element, Key, Use
 from tests.contract.conftest import nft
 from tests.contract.examples import COMPANY, EMPTY, FULL, SMALL, element, keys
+from tests.core.test_rest import BUILT, WANTED
 
 pytestmark = pytest.mark.kernel
 
@@ -320,6 +321,20 @@ def test_a_dump_shows_the_set_as_it_was_when_the_reading_began(loaded):
     assert sorted(seen) == sorted(e.key for e in (*many, *COMPANY) if e.set == "ged4_24")
 
 
+def test_stage_4_is_loaded_is_seen_as_wanted_and_keeps_its_pairs_over_a_new_structure(own_network):
+    kernel = NftKernel()
+    for with_structure in (True, False):
+        kernel.apply(Change(structure=BUILT, add=WANTED) if with_structure else Change(add=WANTED))
+        seen = kernel.observe(BUILT, keys(WANTED))
+        assert (seen.structure, seen.strangers) == ("as_wanted", ())
+        assert set(seen.members) == set(keys(WANTED))
+    kernel.apply(Change(structure=BUILT))
+    assert set(kernel.observe(BUILT, keys(WANTED)).members) == set(keys(WANTED))
+    kernel.apply(Change(delete=keys(WANTED)))
+    assert kernel.observe(BUILT, keys(WANTED)).members == {}
+    kernel.close()
+
+
 # --- the same as the model ---
 
 prefixes = st.sampled_from(["10.20.10.0/24", "10.20.11.0/24", "10.20.11.16/28", "2001:db8:20::/56", "2001:db8:21::/64"])
@@ -330,7 +345,7 @@ cases = st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "S"], ex
 @st.composite
 def members(draw):
     network, interface = ip_network(draw(prefixes)), draw(interfaces)
-    service, use = draw(st.sampled_from(["ged", "vpn"])), draw(st.sampled_from(Use))
+    service, use = draw(st.sampled_from(["ged", "vpn"])), draw(st.sampled_from((Use.REFUSE, Use.CAP_TO, Use.CAP_FROM, Use.DRAIN)))
     return element(
         str(network),
         interface,

@@ -8,7 +8,8 @@ overlap. Two statements never share an event id: the ledger refuses that.
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any
 
 from hypothesis import settings
@@ -179,7 +180,7 @@ _announcement = st.fixed_dictionaries(
         "services": st.lists(st.sampled_from(ANNEX), unique=True, min_size=1).map(sorted),
         "earliest_on": st.sampled_from(["2026-03-20", "2026-03-27", "2026-04-14"]),
     },
-    optional={"stage": st.sampled_from([2, 3]), "kept": st.lists(st.sampled_from((*ANNEX, "dns")), unique=True, max_size=2)},
+    optional={"stage": st.sampled_from([2, 3, 4]), "kept": st.lists(st.sampled_from((*ANNEX, "dns")), unique=True, max_size=2)},
 )
 
 _PERSONS = st.sampled_from(["claire", "denis", "emma"])
@@ -210,7 +211,7 @@ _ends: st.SearchStrategy[Say] = st.one_of(
     ),
     _by_person("court.lifted", decision=_keys, document=st.just("judgment.pdf"), role=_ROLES),
     _by_person("scope.reviewed", change=_keys, role=_ROLES),
-    _by_person("stage.waived", case=_cases, stages=st.sampled_from([[1], [1, 2], [2]]), role=_ROLES),
+    _by_person("stage.waived", case=_cases, stages=st.sampled_from([[1], [1, 2], [2], [2, 3]]), role=_ROLES),
     _by_person(
         "override.given",
         case=_cases,
@@ -228,6 +229,21 @@ _ends: st.SearchStrategy[Say] = st.one_of(
         st.sampled_from(["A", "A", "X", "D"]),
     ),
     _say("case.delayed", "agent", case=_cases, until=st.just("2026-04-03T00:00:00Z")),
+)
+
+NIGHTS = {"days": [0, 1, 2, 3, 4], "start": "20:00", "end": "07:00"}
+
+#: How orders take effect, as events say it; half of them as before there were stages.
+EFFECTS = st.sampled_from(
+    [
+        {},
+        {},
+        {"stage": 3},
+        {"stage": 2, "kbit": 512},
+        {"stage": 2, "hours": [NIGHTS]},
+        {"stage": 4},
+        {"stage": 3, "drain_seconds": 600},
+    ]
 )
 
 _burdens: st.SearchStrategy[Say] = st.one_of(
@@ -271,16 +287,28 @@ _burdens: st.SearchStrategy[Say] = st.one_of(
         st.sampled_from(NOTICES),
     ),
     st.builds(
-        lambda when, number, notice: lambda story: story.ordered(when.isoformat(), number, notice),
+        lambda when, number, notice, effect: lambda story: story.ordered(when.isoformat(), number, notice, **effect),
         moments,
         st.integers(1, 2),
         st.sampled_from(NOTICES),
+        EFFECTS,
     ),
     st.builds(
-        lambda when, number, notice: lambda story: story.applied(when.isoformat(), number, notice),
+        lambda when, number, notice, stage: lambda story: story.applied(when.isoformat(), number, notice, stage=stage),
         moments,
         st.integers(1, 2),
         st.sampled_from(NOTICES),
+        st.sampled_from([2, 3, 3, 4]),
+    ),
+    st.builds(
+        lambda when, number, notice, stage, renewed: (
+            lambda story: story.lowered(when.isoformat(), number, notice, stage=stage, renewed=renewed)
+        ),
+        moments,
+        st.integers(1, 2),
+        st.sampled_from(NOTICES),
+        st.sampled_from([2, 2, 3]),
+        st.booleans(),
     ),
     st.builds(
         lambda when, number, notice, ended: lambda story: story.restored(when.isoformat(), number, notice, **ended),
@@ -325,9 +353,10 @@ def _foundings(draw: st.DrawFn) -> Story:
             story = story.approved("2026-03-27 10:00", notice=name)
         if stage > 1:
             mode, minutes = draw(st.sampled_from([("auto", 1440), ("auto", 240), ("approve", 1440)]))
-            story = story.ordered("2026-03-30 09:00", 1, name, services=list(services), mode=mode, lease_minutes=minutes)
+            effect = draw(EFFECTS)
+            story = story.ordered("2026-03-30 09:00", 1, name, services=list(services), mode=mode, lease_minutes=minutes, **effect)
         if stage > 2:
-            story = story.applied("2026-03-30 09:00", 1, name)
+            story = story.applied("2026-03-30 09:00", 1, name, stage=effect.get("stage", 3))
     return _second_round(story) if rarely(draw) else story
 
 
@@ -411,9 +440,23 @@ companies = st.builds(
 
 _LATER = Window(days=(1, 2), start=POLICY.windows[0].end, end=POLICY.windows[0].end.replace(hour=17))
 
+#: The stages a policy uses, and from which debt; most of them as there was before.
+STAGES = st.sampled_from(
+    [
+        *[{}] * 5,
+        {"stages": (2, 3), "waive_gentler_stages": "", "stage3_min_debt": Decimal(2000)},
+        {"stages": (2, 3), "waive_gentler_stages": "", "stage3_min_debt": Decimal(4500), "stage2_min_debt": Decimal(1000)},
+        {"stages": (2, 3), "waive_gentler_stages": "", "effective_hours": (Window(days=(0, 1, 2), start=time(20), end=time(6)),)},
+        {"stages": (1, 3)},
+        {"stages": (2, 3, 4), "waive_gentler_stages": "", "suspension_clause": "art. 9"},
+        {"stages": (2, 4), "waive_gentler_stages": "", "suspension_clause": "art. 9", "stage4_min_debt": Decimal(4000)},
+    ]
+)
+
 policies = st.builds(
-    lambda mode, confine, windows, eve, notice_age, feed_age: replace(
+    lambda mode, confine, windows, eve, notice_age, feed_age, stages: replace(
         POLICY,
+        **stages,
         mode=mode,
         confine_to_unpaid_service=confine,
         windows=windows,
@@ -427,4 +470,5 @@ policies = st.builds(
     st.booleans(),
     _mostly(90, 7),
     _mostly(1440, 15),
+    STAGES,
 )

@@ -10,13 +10,20 @@ from datetime import date
 from types import MappingProxyType
 from typing import Literal
 
-from agent.model import L4, Address, Company, Selector, Service, ServiceClass, Terms
+from agent.model import L4, Address, Attachment, Company, Selector, Service, ServiceClass, Site, Terms
 from agent.rules import (
+    Asking,
     CapMembers,
     DispatchFamily,
+    EnterMembers,
+    Essential,
     LookupService,
+    MemberSet,
+    PassAll,
     PassAnswers,
+    PassEssential,
     PassMembers,
+    PassPairs,
     PassResets,
     Refuse,
     RefuseMembers,
@@ -61,39 +68,69 @@ def walk(structure: Structure, members: Members, packet: Packet) -> Verdict:
     sets = {members.name: members for members in structure.sets}
     family = packet.source.version
 
-    def run(name: str) -> Verdict:
+    def run(name: str) -> Verdict | None:
+        """The verdict of a chain; None where it ends, or says to go back, without one."""
         for rule in chains[name].rules:
             match rule:
                 case DispatchFamily():
                     if rule.family == family:
                         return run(rule.chain)
                 case LookupService():
-                    if rule.family == family:
-                        hit = next((e for e in maps[rule.map].entries if _entry_hit(e, packet, rule.side)), None)
-                        if hit is not None:
-                            return run(hit.chain)
-                case PassResets():
-                    if packet.protocol == TCP and packet.flags & RST:
-                        return "accept"
-                case PassAnswers():
-                    if packet.protocol == TCP and packet.flags & (FIN | SYN | RST | ACK) != SYN:
-                        return "accept"
-                case RefuseMembers() | CapMembers() | PassMembers():
-                    wanted = sets[rule.set]
-                    key = _member_key(packet, rule, wanted.prefixlen, interface=wanted.interface)
-                    open_enough = packet.established or not getattr(rule, "established", False)
-                    if open_enough and wanted.family == family and key in members.get(rule.set, ()):
-                        return {RefuseMembers: lambda: run("refuse"), CapMembers: lambda: "capped"}.get(
-                            type(rule), lambda: "accept"
-                        )()
-                case Refuse(tcp=True):
-                    if packet.protocol == TCP:
-                        return "reset"
+                    hit = next((e for e in maps[rule.map].entries if _entry_hit(e, packet, rule.side)), None)
+                    if rule.family == family and hit is not None:
+                        return run(hit.chain)
+                case PassResets() | PassAnswers():
+                    first = packet.flags & RST if isinstance(rule, PassResets) else packet.flags & (FIN | SYN | RST | ACK) != SYN
+                    if packet.protocol == TCP and first:
+                        return None
                 case Refuse():
-                    return "prohibited"
-        return "accept"  # every way here was a goto, so the end of a chain is the base chain's policy
+                    if packet.protocol == TCP or not rule.tcp:
+                        return "reset" if rule.tcp else "prohibited"
+                case PassAll():
+                    return "accept"
+                case PassEssential():
+                    if rule.family == family and _essential(packet, rule.what, rule.side):
+                        return "accept"
+                case _:
+                    found = asked(rule)
+                    if found is not None:
+                        return found
+        return None
 
-    return next((run(chain.name) for chain in structure.chains if chain.hook == packet.hook), "accept")
+    def asked(rule: Asking) -> Verdict | None:
+        wanted = sets[rule.set]
+        if wanted.family != family or _member_key(packet, rule, wanted) not in members.get(rule.set, ()):
+            return None
+        match rule:
+            case RefuseMembers():
+                return run("refuse")
+            case CapMembers():
+                return "capped"
+            case EnterMembers():
+                return run(rule.chain)
+            case PassMembers():
+                return "accept" if packet.established or not rule.established else None
+            case PassPairs():
+                return "accept"
+
+    return next((run(chain.name) or "accept" for chain in structure.chains if chain.hook == packet.hook), "accept")
+
+
+def _essential(packet: Packet, what: Essential, side: Side) -> bool:
+    """The numbers are those of the IANA registries, written here once more."""
+    v4 = packet.source.version == 4
+    port = packet.source_port if side is Side.SOURCE else packet.destination_port
+    match what:
+        case Essential.ICMP:
+            types = {3, 11, 12} if v4 else {1, 2, 3, 4, *range(130, 138), 143}
+            return packet.protocol == (1 if v4 else 58) and packet.source_port >> 8 in types
+        case Essential.PROTOCOLS:
+            return packet.protocol in {2, 88, 89, 103, 112}
+        case Essential.PORTS:
+            udp = {67, 68, 520} if v4 else {546, 547, 521}
+            return (packet.protocol == UDP and port in {*udp, 3784, 3785, 4784}) or (packet.protocol == TCP and port == 179)
+        case Essential.FRAGMENTS:
+            return False  # every packet here shows its ports
 
 
 def _entry_hit(entry: ServiceEntry, packet: Packet, side: Side) -> bool:
@@ -104,10 +141,16 @@ def _entry_hit(entry: ServiceEntry, packet: Packet, side: Side) -> bool:
     return protocol and address in entry.prefix and entry.ports[0] <= port <= entry.ports[1]
 
 
-def _member_key(packet: Packet, rule: RefuseMembers | CapMembers | PassMembers, prefixlen: int, *, interface: bool) -> bytes:
+def _member_key(packet: Packet, rule: Asking, wanted: MemberSet) -> bytes:
     at_source = rule.side is Side.SOURCE
-    address, name = (packet.source, packet.interface_in) if at_source else (packet.destination, packet.interface_out)
-    name = packet.member_in if rule.member else name
+    ends = [(packet.source, packet.interface_in), (packet.destination, packet.interface_out)]
+    near, far = ends if at_source else reversed(ends)
+    name = packet.member_in if rule.member else near[1]
+    key = _end_key(near[0], name, wanted.prefixlen, interface=wanted.interface)
+    return key if wanted.other is None else key + _end_key(*far, wanted.other[0], interface=wanted.other[1])
+
+
+def _end_key(address: Address, name: str, prefixlen: int, *, interface: bool) -> bytes:
     size = address.max_prefixlen
     keep = size - min(prefixlen, size)
     masked = int(address) >> keep << keep
@@ -200,6 +243,94 @@ def _is_between(
                     if selects(selector, packet.source, packet.protocol, packet.source_port):
                         return True
     return False
+
+
+def left_over(
+    packet: Packet,
+    companies: Iterable[Company],
+    measures: Mapping[str, tuple[Collection[str], Terms]],
+    catalogue: Mapping[str, Service],
+    today: date,
+    vrfs: Mapping[str, Collection[str]] = MappingProxyType({}),
+) -> bool:
+    """Whether a packet through the gateway is refused because somebody is at stage 4, and nothing speaks for it.
+
+    What is announced besides is told by `fate`.
+    """
+    companies = [one for one in companies if measures.get(one.id, ((), Terms()))[1].stage == 4]
+    tcp = packet.protocol == TCP
+    for sends in (True, False):
+        passes = packet.flags & RST if sends else packet.flags & (FIN | SYN | RST | ACK) != SYN
+        sites = [
+            (company, site)
+            for company in companies
+            for site in company.sites
+            if any(
+                _at(packet, place, vrfs, sends=sends)
+                for place in _reached(company, site, measures[company.id][0], catalogue, today)
+            )
+        ]
+        if sites and not (tcp and passes):
+            return not any(_kept(packet, company, site, catalogue, vrfs, sends=sends) for company, site in sites)
+    return False
+
+
+def _reached(
+    company: Company, site: Site, services: Collection[str], catalogue: Mapping[str, Service], today: date
+) -> list[Attachment]:
+    """The places of a site at which one of these services is delivered today and may be withheld."""
+    delivered = any(
+        one.service in services
+        and one.service in catalogue
+        and not {one.class_, catalogue[one.service].class_} & NEVER_CUT
+        and (not one.sites or site.id in one.sites)
+        for one in company.subscriptions
+    )
+    valid = [p for p in site.attachments if (p.valid_from or today) <= today <= (p.valid_to or today)]
+    return valid if delivered else []
+
+
+def _at(packet: Packet, place: Attachment, vrfs: Mapping[str, Collection[str]], *, sends: bool) -> bool:
+    """The packet comes from that place, or goes to it."""
+    address = packet.source if sends else packet.destination
+    if sends:
+        there = place.link in (None, packet.interface_in, packet.member_in)
+    else:
+        there = place.link in (None, packet.interface_out) or packet.interface_out in vrfs.get(place.link, ())
+    return there and (place.prefix is None or address in place.prefix)
+
+
+def _kept(
+    packet: Packet,
+    company: Company,
+    site: Site,
+    catalogue: Mapping[str, Service],
+    vrfs: Mapping[str, Collection[str]],
+    *,
+    sends: bool,
+) -> bool:
+    """Why a packet of a site at stage 4 is let through all the same."""
+    address, port = (packet.destination, packet.destination_port) if sends else (packet.source, packet.source_port)
+    link = packet.interface_out if sends else packet.interface_in
+    within = any(
+        address in place.prefix if place.prefix is not None else link == place.link or link in vrfs.get(place.link, ())
+        for place in site.attachments
+    )
+    needed = any(address == one.probe.address for one in (*site.dependencies, *site.local_applications))
+    narrowed = any(
+        address in selector.prefix
+        for one in company.subscriptions
+        if one.class_ in NEVER_CUT and one.service in catalogue
+        for selector in catalogue[one.service].selectors
+    )
+    protected = any(
+        selects(selector, address, packet.protocol, port)
+        for service in catalogue.values()
+        if service.class_ in NEVER_CUT
+        for selector in service.selectors
+    )
+    essential = any(_essential(packet, what, side) for what in Essential for side in Side)
+    return within or needed or narrowed or protected or essential
 
 
 def names_a_host(selector: Selector) -> bool:

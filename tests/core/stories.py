@@ -12,6 +12,7 @@ from ipaddress import ip_address, ip_network
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
+from agent import acts
 from agent.breaker import Load
 from agent.case import EMPTY_RECORD, ClockState, Record, StandingApproval, fold
 from agent.continuity import Sight
@@ -35,6 +36,7 @@ from agent.model import (
     Subscription,
 )
 from agent.policy import policy_values
+from agent.stages import strength
 
 PARIS = "Europe/Paris"
 
@@ -296,7 +298,7 @@ class Story:
         }
         return self.says("order.suspend", when, source="agent", **(body | more))
 
-    def applied(self, when: str, number: int = 1, notice: str = "N1") -> "Story":
+    def applied(self, when: str, number: int = 1, notice: str = "N1", **more: Any) -> "Story":
         case = f"{self.company}:{notice}"
         return self.says(
             "measure.applied",
@@ -307,7 +309,23 @@ class Story:
             services=list(ANNEX),
             elements=6,
             times={},
+            **more,
         )
+
+    def lowered(self, when: str, number: int = 1, notice: str = "N1", *, stage: int = 2, **more: Any) -> "Story":
+        """The measure was stepped down; by default to a cap, within the time the order gave."""
+        case = f"{self.company}:{notice}"
+        body = {
+            "order": f"{case}/{number}",
+            "case": case,
+            "services": list(ANNEX),
+            "stage": stage,
+            "elements": 6,
+            "cause": "G-18",
+            "expires_at": (at("2026-03-30 09:00") + timedelta(days=POLICY.max_suspension_days)).isoformat(),
+            "times": {},
+        }
+        return self.says("measure.lowered", when, source="agent", **(body | ({"kbit": 512} if stage == 2 else {}) | more))
 
     def confirmed(self, when: str, number: int = 1, notice: str = "N1") -> "Story":
         case = f"{self.company}:{notice}"
@@ -423,12 +441,23 @@ def judgement_of(
 
 
 def wanted(judgement: Judgement) -> frozenset[tuple[str, str]]:
-    """The measure: every (case, service) that is to be refused now, as the enforcer would have it."""
-    return frozenset(
-        (one.case.id, name)
+    """The measure: every (case, service) that is hit now, as the enforcer would have it."""
+    return frozenset((one.case.id, name) for one in judgement.in_force() for name in one.measure.services)
+
+
+def hardness(judgement: Judgement) -> Mapping[tuple[str, str], tuple[int, int, int]]:
+    """How hard each (case, service) is hit: by stage, caps by throughput, restricted to hours less than always."""
+    return {
+        (one.case.id, name): (*strength(one.measure.effect.terms), 0 if one.measure.effect.hours else 1)
         for one in judgement.in_force()
-        for name in (one.case.order.services if one.case.order else one.case.notice.services)
-    )
+        for name in one.measure.services
+    }
+
+
+def no_harder(after: Judgement, before: Judgement) -> bool:
+    """Is nothing hit harder after than before, and nothing hit that was not?"""
+    once = hardness(before)
+    return all(place in once and hard <= once[place] for place, hard in hardness(after).items())
 
 
 def reminded(story: Story | None = None) -> Story:
@@ -515,13 +544,12 @@ class Walk:
         if act is Act.PROPOSE:
             self._tell(self.story.proposed(when, notice))
         elif act is Act.SUSPEND:
-            services = list(case.notice.services)
-            minutes = one.policy.lease_minutes
-            self._tell(
-                self.story.ordered(
-                    when, case.orders + 1, notice, services=services, mode=one.gate.mode.value, lease_minutes=minutes
-                )
-            )
+            body = {name: value for name, value in acts.ordered(one, {"checks": []}).items() if name not in ("order", "case")}
+            self._tell(self.story.ordered(when, case.orders + 1, notice, **body))
+        elif act is Act.LOWER and order is not None:
+            body = acts.lowered(one, order.id, 0, {})
+            self._tell(self.story.says("measure.lowered", when, source="agent", **body))
+            self.leases[case.id] = one.decision.lease_until or now
         elif act is Act.RESTORE and order is not None:
             decided = one.decision
             self._tell(
@@ -532,7 +560,7 @@ class Walk:
             self.leases[case.id] = one.decision.lease_until
             if order.applied_at is not None:
                 return
-            self._tell(self.story.applied(when, case.orders, notice))
+            self._tell(self.story.says("measure.applied", when, source="agent", **acts.applied(one, order.id, 6, {})))
         else:
             return
         self.lines.append((now, act.value, one))

@@ -495,7 +495,7 @@ def test_a_ledger_that_is_not_there_is_a_message_and_not_a_traceback(folder: Pat
 
 def test_every_type_of_fact_has_a_sentence_and_every_sentence_names_fields_that_exist() -> None:
     assert set(SENTENCES) == set(TYPES)
-    inside = {"notice.dispatched": {"services", "earliest_on"}}
+    inside = {"notice.dispatched": {"services", "earliest_on"}, "order.suspend": {"terms"}, "measure.applied": {"measured"}}
     for name, sentences in SENTENCES.items():
         known = {*TYPES[name].required, *TYPES[name].optional, "source"} | inside.get(name, set())
         for sentence in sentences:
@@ -667,7 +667,7 @@ def test_a_plan_is_shown_like_a_diff(enforcer: Enforcer) -> None:
         ("revoke", "--policy", "p", "--check", "G-05", "--reason", "r"),
         ("override", CASE, "G-05", "--reason", "r"),
         ("waive", CASE, "--reason", "r"),
-        ("waive", CASE, "3", "--reason", "r"),
+        ("waive", CASE, "4", "--reason", "r"),
         ("void", CASE, "--reason", "r"),
         ("lift", "za", "TC-1", "--reason", "r"),
         ("release",),
@@ -839,7 +839,7 @@ def test_an_expected_error_is_json_for_programs_and_a_traceback_only_for_debuggi
     assert isinstance(ecluse(*nobody, "--debug").exception, ChannelError)
 
 
-@pytest.mark.parametrize("name", ["run", "serve", "enforce"])
+@pytest.mark.parametrize("name", ["run", "serve", "enforce", "probe"])
 def test_a_role_with_a_wrong_configuration_says_every_problem_and_does_not_start(folder: Path, name: str) -> None:
     (folder / "ecluse.yaml").write_text("policies: p\nlisten: 1\nmode_ceiling: high\n")
     said = ecluse(name, "--config", str(folder / "ecluse.yaml"))

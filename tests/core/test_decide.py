@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from agent.breaker import Load
 from agent.continuity import Sight
-from agent.decide import POLL, Act, Decision
+from agent.decide import IN_FORCE, POLL, Act, Decision
 from agent.model import Mode, Window
 from tests.core.histories import circumstances, examples, nows, stories
 from tests.core.stories import ANNEX, APPROVE, POLICY, ZA, Story, Walk, at, judgement_of, lines, ripe, standing, suspended, wanted
@@ -345,6 +346,25 @@ ROWS: tuple[Row, ...] = (
         next_=POLL,
     ),
     row("thirty days", Act.RESTORE, RUNNING, "G-27", final=True, now="2026-04-29 09:00", next_=POLL),
+    row(
+        "paid in part: stage 3 is no longer in proportion, stage 2 is",
+        Act.LOWER,
+        RUNNING.paid("3000", NOW),
+        "G-18",
+        policy=replace(POLICY, stages=(2, 3), stage3_min_debt=Decimal(2000)),
+        lease=timedelta(minutes=200),
+        next_=POLL,
+    ),
+    row(
+        "thirty days at stage 3, where the policy has a gentler one",
+        Act.LOWER,
+        RUNNING,
+        "G-27",
+        policy=replace(POLICY, stages=(2, 3)),
+        now="2026-04-29 09:00",
+        lease=timedelta(minutes=200),
+        next_=POLL,
+    ),
     row("the company left the inventory", Act.RESTORE, RUNNING, "G-01", final=True, company=None, policy=None, next_=POLL),
     row(
         "the post now says: unknown at this address",
@@ -481,7 +501,7 @@ def test_it_is_decided(case: Row) -> None:
     found = decided(case)
     assert (found.act, found.cause, found.final) == (case.act, case.cause, case.final), found
     assert found.lease_until == (at(case.now) + case.lease if case.lease is not None else None)
-    assert (found.lease_until is not None) == (found.act in (Act.SUSPEND, Act.KEEP))
+    assert (found.lease_until is not None) == (found.act in IN_FORCE)
     if case.next_ != timedelta(0):  # written as zero where the date is of no interest
         assert found.next_at == (at(case.now) + case.next_ if case.next_ is not None else None)
 

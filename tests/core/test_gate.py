@@ -236,6 +236,8 @@ def test_a_check_says_until_when_time_alone_leaves_its_verdict(story: Story, dat
             for part in parts:
                 later = min(now + (end - now) * part, end - timedelta(microseconds=1))
                 again = next(other for other in judgement_of(story.record, later, **world).judged if other.case.id == one.case.id)
+                if again.measure.effect.terms.stage != one.measure.effect.terms.stage:
+                    continue  # judged at another stage: that it changes is for `next_at` to say
                 for number, check in asked:
                     until = check.until if check.until is not None and check.until > now else None
                     if until is None or later < until:

@@ -47,8 +47,16 @@ ROOMS: Mapping[str, Room] = {
     "vocabulary": Room(floor=0, may={"fields": "the kinds of field its types are made of"}),
     "rules": Room(floor=0, may={"model": "kernel nouns are keyed by services and address families"}),
     # --- floor 1: the core, pure ---
-    "policy": Room(floor=1, may={"ruleset": "an inventory tells what a measure could name in the kernel"}),
+    "policy": Room(
+        floor=1,
+        may={
+            "ruleset": "an inventory tells what a measure could name in the kernel",
+            "stages": "a policy's text names its stages in order",
+        },
+    ),
+    "stages": Room(floor=1),
     "billing": Room(floor=1),
+    "links": Room(floor=1),
     "retention": Room(
         floor=1,
         may={
@@ -61,10 +69,11 @@ ROOMS: Mapping[str, Room] = {
     "persons": Room(floor=1, may={"record": "what persons said is in the record"}),
     "host": Room(floor=1, may={"record": "the host has a record like a company's", "persons": "standing approvals are part of it"}),
     "holds": Room(floor=1, may={"record": "read from what was said", "calendar": "a judgment counts from 00:00 of its day"}),
-    "notices": Room(floor=1, may={"record": "read from what was said"}),
+    "notices": Room(floor=1, may={"stages": "what a letter announces by naming services", "record": "read from what was said"}),
     "case": Room(
         floor=1,
         may={
+            "stages": "reads how an order takes effect",
             "record": "a case is a reading of the record",
             "notices": "one notice, one case",
             "holds": "what bears on it",
@@ -86,6 +95,7 @@ ROOMS: Mapping[str, Room] = {
     "gate": Room(
         floor=1,
         may={
+            "stages": "each check judges a measure of one stage",
             "continuity": "how well the local side is seen is a check",
             "breaker": "how much at once is a check",
             "calendar": "notice periods, windows and holidays are checks",
@@ -99,6 +109,7 @@ ROOMS: Mapping[str, Room] = {
     "pinned": Room(
         floor=1,
         may={
+            "stages": "how a measure takes effect by each version",
             "case": "what was pinned to its notice",
             "debt": "passed on to the gate",
             "gate": "judges by two versions and takes the worse of each check",
@@ -108,6 +119,7 @@ ROOMS: Mapping[str, Room] = {
     "decide": Room(
         floor=1,
         may={
+            "stages": "says to what a measure steps down",
             "case": "a decision is about a case",
             "gate": "and rests on what the gate says of it",
             "closing": "a final restore says why the case ends",
@@ -117,6 +129,8 @@ ROOMS: Mapping[str, Room] = {
     "judge": Room(
         floor=1,
         may={
+            "stages": "which measure a case begins with, and which are gentler",
+            "calendar": "hours switch a measure by themselves",
             "case": "a company's record holds its cases",
             "debt": "the debt is shared by the cases of a company",
             "gate": "the world its checks look at",
@@ -128,6 +142,7 @@ ROOMS: Mapping[str, Room] = {
     "report": Room(
         floor=1,
         may={
+            "stages": "says what a measure does",
             "case": "tells what was judged",
             "closing": "why a case ended, in words",
             "debt": "tells what is owed",
@@ -140,6 +155,15 @@ ROOMS: Mapping[str, Room] = {
     "spans": Room(floor=1),
     "ends": Room(floor=1, may={"spans": "all ports of a protocol"}),
     "ruleset": Room(floor=1, may={"spans": "the kernel's range sets take no overlaps"}),
+    "leases": Room(
+        floor=1,
+        may={
+            "calendar": "hours and days of the sites",
+            "ruleset": "the members of each measure, and the sets they need",
+            "stages": "of several measures the strongest counts",
+        },
+    ),
+    "acts": Room(floor=1, may={"judge": "what is stated is about a case as it was judged", "stages": "how a measure takes effect"}),
     "proof": Room(
         floor=1,
         may={
@@ -151,12 +175,15 @@ ROOMS: Mapping[str, Room] = {
     "plan": Room(floor=1, may={"ruleset": "compares what was compiled with what was observed"}),
     "nfttext": Room(floor=1, may={"ruleset": "writes what was compiled"}),
     # --- floor 2: one outside thing each; they never import each other ---
-    "ledger": Room(floor=2, may={"case": "a record is folded in the commit that appends"}),
+    "ledger": Room(
+        floor=2, may={"stages": "how a measure in force takes effect", "case": "a record is folded in the commit that appends"}
+    ),
     "kernel": Room(
         floor=2,
         may={
             "nfttext": "structure is loaded as text",
             "ruleset": "the names of our own table, chains and sets",
+            "links": "a link as it is shown is one of its nouns",
         },
     ),
     "inventory": Room(
@@ -175,6 +202,8 @@ ROOMS: Mapping[str, Room] = {
     "metrics": Room(floor=2),
     "log": Room(floor=2),
     "clock": Room(floor=2),
+    "bounded": Room(floor=2),
+    "web": Room(floor=2, may={"policy": "reads a file that a person wrote, as strictly"}),
     "systemd": Room(floor=2),
     "probe": Room(floor=2, may={"continuity": "what a look ends with"}),
     "lab": Room(floor=2),
@@ -194,6 +223,7 @@ ROOMS: Mapping[str, Room] = {
     "gateway": Room(
         floor=3,
         may={
+            "leases": "what is wanted in the kernel just now",
             "breaker": "how much there is of which a share may be suspended",
             "continuity": "who looks at local applications, or nobody",
             "fight": "how often our table had to be put back lately",
@@ -214,6 +244,7 @@ ROOMS: Mapping[str, Room] = {
         floor=3,
         pure=True,
         may={
+            "stages": "which gentler stages take the legal role",
             "case": "a word is about a case, or about what was said of a company",
             "gate": "who may override which check",
         },
@@ -240,9 +271,20 @@ ROOMS: Mapping[str, Room] = {
             "judge": "a company, as it was judged",
         },
     ),
+    "doings": Room(
+        floor=3,
+        may={
+            "decide": "what is to be done",
+            "acts": "what is stated of a measure",
+            "gateway": "states it as the agent's own",
+            "judge": "how a case was judged",
+        },
+    ),
     "reconcile": Room(
         floor=3,
         may={
+            "leases": "what is in force, and in effect just now",
+            "doings": "says what is done",
             "alarm": "what was judged may open the breaker before anything is ordered",
             "gateway": "the value it works on",
             "continuity": "what was seen just before, and for how long an order stands without a look after it",
@@ -259,6 +301,7 @@ ROOMS: Mapping[str, Room] = {
         floor=3,
         may={
             "doctor": "reads what it judges",
+            "clock": "does the kernel know it to be right",
             "kernel": "tries in a namespace of its own what this kernel can do",
             "ruleset": "with a table like ours",
         },
@@ -276,6 +319,8 @@ ROOMS: Mapping[str, Room] = {
         floor=3,
         pure=True,
         may={
+            "acts": "what is stated of a measure",
+            "stages": "says how a measure takes effect",
             "case": "what a case waits for",
             "gate": "a check may say that time alone changes it",
             "decide": "what would be done",
@@ -339,11 +384,17 @@ ROOMS: Mapping[str, Room] = {
     "policydiff": Room(
         floor=3,
         pure=True,
-        may={"report": "where a case stands", "simulate": "what it compares", "walk": "what would be done"},
+        may={
+            "stages": "of two measures, which is the stronger",
+            "report": "where a case stands",
+            "simulate": "what it compares",
+            "walk": "what would be done",
+        },
     ),
     "audit": Room(
         floor=3,
         may={
+            "leases": "what is in force, and in effect just now",
             "gateway": "the value it works on",
             "reconcile": "puts a company right the one way there is",
             "ledger": "what should be in force",
@@ -353,9 +404,34 @@ ROOMS: Mapping[str, Room] = {
             "ruleset": "where a company was connected before a reload",
         },
     ),
+    "lookout": Room(
+        floor=3,
+        may={
+            "channel": "asks the probing role",
+            "continuity": "what looks mean",
+            "gateway": "the value it looks for",
+            "case": "the order and the preflight of a case",
+            "record": "what stopped and did not recover",
+            "judge": "a company, as it was judged",
+            "leases": "the measure that a dry run takes as applied",
+            "proof": "a dry run is compiled and proven",
+        },
+    ),
+    "relink": Room(
+        floor=3,
+        may={
+            "gateway": "the value it works on",
+            "kernel": "hears of links, and lets go of what names them",
+            "links": "what a change of links means",
+            "ruleset": "which elements name a link",
+        },
+    ),
     "look": Room(
         floor=3,
         may={
+            "leases": "what is in force, and in effect just now",
+            "stages": "says what a measure does",
+            "ledger": "the measures in force",
             "forecast": "what time alone will do",
             "case": "what persons said about a case",
             "gateway": "the value it looks at",
@@ -373,6 +449,8 @@ ROOMS: Mapping[str, Room] = {
         floor=4,
         may={
             "billing": "only the names of the headers to pass on",
+            "bounded": "how many strangers, and for how long",
+            "web": "TLS and passwords of its ports",
             "channel": "its one way to the enforcer",
             "metrics": "its own figures",
             "log": "its log lines",
@@ -380,13 +458,26 @@ ROOMS: Mapping[str, Room] = {
         },
     ),
     "operate": Room(floor=4, wiring=True),
+    # The role that looks outside: it is told where to look and says what it saw. It can not even import what it could decide with.
+    "probing": Room(
+        floor=4,
+        may={
+            "channel": "the socket it answers on",
+            "continuity": "the words of questions and answers",
+            "probe": "does the looking",
+        },
+    ),
     "enforcer": Room(floor=4, wiring=True, may={"operate": "knows which sources must report"}),
     "enforce": Room(
         floor=4,
         wiring=True,
         may={"enforcer": "starts it", "operate": "answers what persons ask over the operators' socket"},
     ),
-    "run": Room(floor=4, wiring=True, may={"serve": "both roles in one process", "enforce": "both roles in one process"}),
+    "run": Room(
+        floor=4,
+        wiring=True,
+        may={"serve": "all roles in one process", "enforce": "all roles in one process", "probing": "all roles in one process"},
+    ),
     "demo": Room(floor=4, wiring=True, may={"run": "shows the real thing", "serve": "starts it", "enforce": "starts it"}),
     "__main__": Room(floor=4, may={"cli": "python -m agent is the command line"}),
     "cli": Room(
@@ -395,6 +486,7 @@ ROOMS: Mapping[str, Room] = {
         may={
             "serve": "a command starts it",
             "enforce": "a command starts it",
+            "probing": "a command starts it",
             "run": "a command starts it",
             "demo": "a command starts it",
         },
@@ -604,8 +696,9 @@ def test_the_table_goes_round_in_no_circle() -> None:
     assert set(order) == set(ROOMS)
 
 
-def test_the_listening_face_can_reach_no_secret_no_ledger_and_no_kernel() -> None:
-    reached, todo = set(), ["serve"]
+@pytest.mark.parametrize("role", ["serve", "probing"])
+def test_the_roles_that_touch_the_network_can_reach_no_secret_no_ledger_and_no_kernel(role: str) -> None:
+    reached, todo = set(), [role]
     while todo:
         room = todo.pop()
         reached.add(room)

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from agent.breaker import Load
 from agent.case import cases
-from agent.decide import Act
+from agent.decide import IN_FORCE, Act
 from agent.errors import ConfigError, LedgerCorrupt
 from agent.event import Event
 from agent.gateway import Gateway, InForceRules
@@ -41,7 +41,21 @@ from agent.rules import Change, Element, Found, Key, Structure
 from agent.ruleset import candidates, members, structure
 from tests.core.histories import circumstances, companies, examples, favours, nows, policies, stories
 from tests.core.packet_evaluator import NEVER_CUT, Packet, owed, selects, walk
-from tests.core.stories import POLICY, SERVICES, Story, at, company, folded, judgement_of, ripe, site, standing, suspended, wanted
+from tests.core.stories import (
+    POLICY,
+    SERVICES,
+    Story,
+    at,
+    company,
+    folded,
+    judgement_of,
+    no_harder,
+    ripe,
+    site,
+    standing,
+    suspended,
+    wanted,
+)
 from tests.core.strategies import TODAY, World, catalogues, classes, networks_of, shapes_of, storms, suspendable
 from tests.core.strategies import companies as subscribers
 
@@ -319,12 +333,14 @@ def test_inv05_what_is_applied_was_announced_and_not_before_the_announced_day(st
         if one.type == "notice.dispatched":
             said.setdefault(one.body["notice"], []).append(one.body["announces"])
     for one in judgement_of(story.record, now, **world).judged:
-        if one.decision.act not in (Act.SUSPEND, Act.KEEP):
+        if one.decision.act not in IN_FORCE:
             continue
         event(one.decision.act.value)
         announced = said[one.case.notice.id]
-        services = one.case.order.services if one.case.order else one.case.notice.services
+        event(f"stage {one.measure.effect.terms.stage}")
+        services = one.measure.services
         assert all(set(services) <= set(each["services"]) - set(each.get("kept", ())) for each in announced)
+        assert all(one.measure.effect.terms.stage <= each.get("stage", 3) for each in announced)
         for zone in {each.timezone for each in world["company"].sites}:
             here = now.astimezone(ZoneInfo(zone)).date()
             assert all(date.fromisoformat(each["earliest_on"]) <= here for each in announced)
@@ -360,8 +376,8 @@ def kept_only(judgement: Judgement) -> frozenset[tuple[str, str]]:
     return frozenset(
         (one.case.id, name)
         for one in judgement.judged
-        if one.decision.act is Act.KEEP and one.case.order
-        for name in one.case.order.services
+        if one.decision.act in (Act.KEEP, Act.LOWER)
+        for name in one.measure.services
     )
 
 
@@ -415,12 +431,13 @@ def test_inv08_facts_in_any_order_and_number_give_the_same_state_also_in_the_led
 def test_inv09_facts_in_the_customers_favour_never_increase_the_measure(story: Story, helps: list, data: st.DataObject) -> None:
     now = data.draw(soon)
     world = data.draw(circumstances(now))
-    stood = wanted(judgement_of(story.record, now, **world))
-    event(f"in force before: {bool(stood)}")
+    stood = judgement_of(story.record, now, **world)
+    event(f"in force before: {sorted({one.measure.effect.terms.stage for one in stood.in_force()})}")
     for help_ in helps:
         story = help_(story)
-        left = wanted(judgement_of(story.record, now, **world))
-        assert left <= stood, story.events[-1]
+        left = judgement_of(story.record, now, **world)
+        event(f"stepped down: {any(one.decision.act is Act.LOWER for one in left.judged)}")
+        assert no_harder(left, stood), story.events[-1]
         stood = left
 
 
@@ -438,7 +455,7 @@ def test_inv10_no_suspension_outlives_its_lease_with_network_billing_and_clock_f
         judgement = judgement_of(story.record, later, **broken)
         for one in judgement.in_force():
             event("in force")
-            assert one.decision.act is Act.KEEP
+            assert one.decision.act in (Act.KEEP, Act.LOWER)
             assert later < one.decision.lease_until <= ends
             assert judgement.next_at is not None
             assert judgement.next_at <= ends
@@ -538,7 +555,8 @@ def test_inv13_a_policy_below_a_hard_floor_does_not_load(steps: dict[str, tuple[
     values = {name: getattr(BOUNDS[name], side) + step for name, (side, step) in steps.items()}
     outside = {name for name, value in values.items() if not BOUNDS[name].low <= value <= BOUNDS[name].high}
     rows = "".join(f"    {name}: {value}\n" for name, value in values.items())
-    text = f"policies:\n  mine:\n    profile: fr-b2b\n    mode: auto\n    enforcement_point: provider\n{rows}"
+    used = "    stages: [1, 2, 3, 4]\n    suspension_clause: art. 9\n"
+    text = f"policies:\n  mine:\n    profile: fr-b2b\n    mode: auto\n    enforcement_point: provider\n{used}{rows}"
     event(f"outside: {bool(outside)}")
     if not outside:
         assert load({"policies.yaml": text}).policies["mine"].id == "mine"

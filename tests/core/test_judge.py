@@ -9,7 +9,7 @@ from agent.case import cases
 from agent.decide import Act
 from agent.judge import Judgement
 from tests.core.histories import circumstances, examples, favours, nows, stories
-from tests.core.stories import Story, folded, judgement_of, wanted
+from tests.core.stories import Story, folded, hardness, judgement_of, no_harder, wanted
 
 
 @given(stories(noise=6), st.data())
@@ -33,7 +33,7 @@ def test_a_fact_in_the_customers_favour_never_increases_a_measure(story: Story, 
     before, after = judgement_of(story.record, now, **world), judgement_of(longer.record, now, **world)
     event(f"in force before: {bool(wanted(before))}, after: {bool(wanted(after))}")
     note(f"{longer.events[-1]}")
-    assert wanted(after) <= wanted(before)
+    assert no_harder(after, before)
 
 
 def acts(judgement: Judgement) -> list[tuple[str, Act]]:
@@ -47,9 +47,8 @@ def test_a_decision_holds_until_the_next_look_it_asks_for(story: Story, data: st
     world = data.draw(circumstances(now))
     judgement = judgement_of(story.record, now, **world)
     # What was decided is done: leases are as the decision sets them, and the order stands in the record already.
-    world["leases"] = {one.case.id: one.decision.lease_until for one in judgement.judged if one.decision.act is Act.KEEP} | {
-        case: lease for case, lease in world["leases"].items() if (case, Act.KEEP) not in acts(judgement)
-    }
+    kept = {one.case.id: one.decision.lease_until for one in judgement.judged if one.decision.act in (Act.KEEP, Act.LOWER)}
+    world["leases"] = {**world["leases"], **kept}
     end = judgement.next_at or now + timedelta(days=400)
     assert end > now
     span = (end - now).total_seconds()
@@ -58,4 +57,4 @@ def test_a_decision_holds_until_the_next_look_it_asks_for(story: Story, data: st
         later = min(now + timedelta(seconds=span * part), end - timedelta(microseconds=1))
         again = judgement_of(story.record, later, **world)
         assert acts(again) == acts(judgement), f"{now} -> {later}, next look {judgement.next_at}"
-        assert wanted(again) == wanted(judgement)
+        assert hardness(again) == hardness(judgement)

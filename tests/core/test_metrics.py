@@ -115,7 +115,7 @@ def test_both_roles_can_be_exposed_together() -> None:
 
 def test_every_kind_of_change_has_a_series_from_the_start() -> None:
     metrics = EnforcerMetrics()
-    assert [value(metrics, "ecluse_changes_total", kind=kind) for kind in CHANGES] == [0, 0, 0, 0]
+    assert [value(metrics, "ecluse_changes_total", kind=kind) for kind in CHANGES] == [0] * len(CHANGES)
     with pytest.raises(ValueError, match="no kind of change"):
         metrics.changed("deleted")
 

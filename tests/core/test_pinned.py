@@ -14,7 +14,7 @@ from agent.gate import Check, Gate, Kind, Verdict
 from agent.model import Mode, Policy, ServiceClass, Window
 from agent.pinned import merge, pin
 from tests.core.histories import circumstances, examples, nows, stories
-from tests.core.stories import POLICY, SERVICES, ZA, Story, at, judgement_of, ripe, suspended, wanted
+from tests.core.stories import POLICY, SERVICES, ZA, Story, at, judgement_of, no_harder, ripe, suspended
 
 NOW = "2026-03-31 10:00"
 LEASE = "2026-03-31 13:00"
@@ -185,4 +185,4 @@ def test_a_second_version_never_adds_to_a_measure(story: Story, data: st.DataObj
     both = plain
     for notice in ("N1", "N2"):
         both = both.pinned(now - timedelta(days=1), then, notice, vpn=data.draw(st.sampled_from(["A", "A", "D"])))
-    assert wanted(judgement_of(both.record, now, **world)) <= wanted(judgement_of(plain.record, now, **world))
+    assert no_harder(judgement_of(both.record, now, **world), judgement_of(plain.record, now, **world))

@@ -76,6 +76,16 @@ def policy(**values: str) -> Policy:
     return loaded(policies=f"policies:\n  one:\n{lines}").policies["one"]
 
 
+CLAUSE = {"suspension_clause": "general terms, art. 9"}
+
+
+def stages_for(name: str) -> dict[str, str]:
+    """The stages of a policy in which a value means something."""
+    if name.startswith("stage2") or name == "effective_hours":
+        return {"stages": "2"}
+    return {"stages": "[2, 4]", **CLAUSE} if name.startswith("stage4") or name in CLAUSE else {}
+
+
 # --- the examples that ship -------------------------------------------------------------------------------------
 
 
@@ -244,7 +254,14 @@ def test_every_value_of_a_policy_can_be_set() -> None:
         "blackout_dates": "[2026-12-24]",
         "no_eve_of_holiday": "false",
         "confine_to_unpaid_service": "false",
-        "stage": "3",
+        "stages": "[4, 2, 3]",
+        "stage2_min_debt": "650",
+        "stage2_min_days": "31",
+        "effective_hours": "[mon-fri 20:00-07:00, sat-sun 00:00-24:00]",
+        "stage4_min_debt": "2500",
+        "stage4_min_days": "61",
+        "suspension_clause": "art. 12",
+        "drain_minutes": "10",
         "max_suspension_days": "29",
         "lease_minutes": "239",
         "approvals": "3",
@@ -256,7 +273,6 @@ def test_every_value_of_a_policy_can_be_set() -> None:
         "warning_days": "3",
         "stage3_min_debt": "700",
         "stage3_min_days": "45",
-        "waive_gentler_stages": "annex services only",
         "grace_on_announced": "false",
         "insolvency_max_age_hours": "23",
         "clock_max_age_minutes": "14",
@@ -270,8 +286,8 @@ def test_every_value_of_a_policy_can_be_set() -> None:
         "canary_minutes": "31",
         "wave": "19",
     }
-    public = {"public_clause", "public_mission", "public_opposition"}
-    assert set(given_values) | {"id", "digest", "profile", "mode"} | public == {each.name for each in fields(Policy)}
+    elsewhere = {"public_clause", "public_mission", "public_opposition", "waive_gentler_stages", "stage2_kbit"}
+    assert set(given_values) | {"id", "digest", "profile", "mode"} | elsewhere == {each.name for each in fields(Policy)}
     assert replace(policy(**given_values), digest="") == Policy(
         id="one",
         profile="fr-b2b",
@@ -303,7 +319,17 @@ def test_every_value_of_a_policy_can_be_set() -> None:
         warning_days=3,
         stage3_min_debt=Decimal(700),
         stage3_min_days=45,
-        waive_gentler_stages="annex services only",
+        stages=(2, 3, 4),
+        stage2_min_debt=Decimal(650),
+        stage2_min_days=31,
+        effective_hours=(
+            Window(days=(0, 1, 2, 3, 4), start=time(20), end=time(7)),
+            Window(days=(5, 6), start=time(0), end=time(0)),
+        ),
+        stage4_min_debt=Decimal(2500),
+        stage4_min_days=61,
+        suspension_clause="art. 12",
+        drain_minutes=10,
         grace_on_announced=False,
         insolvency_max_age_hours=23,
         clock_max_age_minutes=14,
@@ -317,6 +343,36 @@ def test_every_value_of_a_policy_can_be_set() -> None:
         canary_minutes=31,
         wave=19,
     )
+
+
+def test_the_former_spelling_of_the_default_stage_means_what_it_meant() -> None:
+    assert policy(stage="3") == policy() == policy(stages="[3]") == policy(stages="3")
+
+
+@pytest.mark.parametrize(
+    "hours",
+    [
+        "mon-fri 18:00-08:00",
+        "fri 18:00-24:00",
+        "sat-sun 00:00-24:00",
+        "sun 20:00-08:00",
+        "sat 09:00-12:00",
+        "sat 20:00-19:00",
+        "mon 00:00-08:00",
+    ],
+)
+def test_hours_in_which_nobody_works_may_restrict_a_service(hours: str) -> None:
+    assert len(policy(stages="2", effective_hours=f'["{hours}"]').effective_hours) == 1
+
+
+@pytest.mark.parametrize(
+    "hours",
+    ["mon-fri 18:00-08:01", "mon 17:59-24:00", "sun 20:00-08:01", "fri-sat 00:00-24:00", "tue 07:00-09:00", "sun 10:00-09:59"],
+)
+def test_hours_in_which_people_work_never_do(hours: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        policy(stages="2", effective_hours=f'["{hours}"]')
+    assert [(problem.code, "mon-fri 08:00-18:00" in problem.mend) for problem in raised.value.problems] == [("BELOW_FLOOR", True)]
 
 
 PUBLIC = {"public_clause": "art. 12", "public_mission": "annex 3", "public_opposition": "letter of 2 March"}
@@ -336,7 +392,7 @@ def test_a_public_body_has_three_more_values_that_mean_nothing_elsewhere() -> No
 def test_a_profile_is_the_default_of_every_value_and_can_be_changed_down_to_the_floor(name: str) -> None:
     assert replace(policy(profile=name), id="", digest="", mode=Mode.OBSERVE) == replace(PROFILES[name], id="", digest="")
     for value, bound in BOUNDS.items():
-        assert getattr(policy(profile=name, **{value: str(bound.floor)}), value) == bound.floor
+        assert getattr(policy(profile=name, **stages_for(value), **{value: str(bound.floor)}), value) == bound.floor
 
 
 @pytest.mark.parametrize("name", PROFILES)
@@ -373,7 +429,8 @@ def test_an_override_reaches_the_floors_of_its_own_check_and_no_other_value(code
 @settings(deadline=None, max_examples=50)
 def test_a_policy_comes_back_from_its_plain_values_and_from_its_row(values: dict[str, int]) -> None:
     some = replace(policy(blackout_dates="[2026-12-24]", windows="[mon 09:30-12:00]"), **values)
-    some = replace(some, min_debt=Decimal(values["min_debt"]), stage3_min_debt=Decimal(values["stage3_min_debt"]))
+    some = replace(some, **{name: Decimal(value) for name, value in values.items() if name.endswith("min_debt")})
+    some = replace(some, stages=(2, 3), effective_hours=(Window(days=(4,), start=time(20), end=time(0)),))
     plain = json.loads(json.dumps(policy_values(some)))
     assert policy_of(plain) == some
     assert rows.read_policy(rows.write(some)) == some
@@ -390,12 +447,13 @@ def test_plain_values_of_another_version_are_read_as_far_as_they_are_known() -> 
 @pytest.mark.parametrize("name", BOUNDS)
 def test_no_value_goes_beyond_its_hard_floor(name: str) -> None:
     bound = BOUNDS[name]
+    used = stages_for(name)
     for inside in (bound.low, bound.high):
-        assert getattr(policy(**{name: str(inside)}), name) == inside
+        assert getattr(policy(**used, **{name: str(inside)}), name) == inside
     for outside in (bound.low - 1, bound.high + 1):
         if outside >= 0:
             with pytest.raises(ConfigError) as raised:
-                policy(**{name: str(outside)})
+                policy(**used, **{name: str(outside)})
             assert [problem.code for problem in raised.value.problems] == ["BELOW_FLOOR"]
             assert bound.check in raised.value.problems[0].mend
 
@@ -735,12 +793,15 @@ def test_the_digest_of_a_policy_changes_with_every_value() -> None:
         "enforcement_point": "provider",
         "waive_gentler_stages": "annex services only",
         "grace_on_announced": "false",
+        "effective_hours": "[sat 00:00-24:00]",
+        "suspension_clause": "art. 12",
         **{name: str(bound.low if bound.floor == bound.high else bound.high) for name, bound in BOUNDS.items()},
     }
-    fixed = {"id", "digest", "profile", "currency", "stage"}  # one value each, for now
+    fixed = {"id", "digest", "profile", "currency", "stages"}  # one value each, or said below
     assert set(others) | fixed | set(PUBLIC) == {each.name for each in fields(Policy)}
-    digests = {policy(**{name: value}).digest for name, value in others.items()} | {policy().digest}
-    assert len(digests) == len(others) + 1
+    bases = {str(used): policy(**used).digest for used in ({"stages": "2"}, {"stages": "[2, 4]", **CLAUSE}, {"stages": "1"}, {})}
+    digests = {policy(**{**stages_for(name), name: value}).digest for name, value in others.items()}
+    assert len(digests | set(bases.values())) == len(others) + len(bases)
 
 
 def test_the_digest_of_a_set_depends_on_names_and_bytes_not_on_order_or_directory() -> None:

@@ -37,7 +37,7 @@ def rows(word: str) -> dict[str, list[str]]:
 
 
 def test_the_page_has_examples_of_every_kind() -> None:
-    assert list(VALID) == ["services.yaml", "customers.yaml", "tunnels.yaml", "suspension.yaml"]
+    assert list(VALID) == ["services.yaml", "customers.yaml", "tunnels.yaml", "suspension.yaml", "gentle.yaml"]
     assert len(WRONG) >= 7
     assert LINES["more.jsonl"]
 
@@ -45,7 +45,7 @@ def test_the_page_has_examples_of_every_kind() -> None:
 def test_the_examples_load_together() -> None:
     loaded = load({**VALID, **LINES})
     assert set(loaded.companies) == {"za", "zc", "ti", "or"}
-    assert set(loaded.policies) == {"usual", "careful"}
+    assert set(loaded.policies) == {"usual", "careful", "gentle"}
 
 
 @pytest.mark.parametrize(("wrong", "shown"), WRONG, ids=[block.file for block, _ in WRONG])

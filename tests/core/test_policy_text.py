@@ -35,14 +35,16 @@ OTHERS: dict[str, Any] = {
     "confine_to_unpaid_service": False,
     "grace_on_announced": False,
     "waive_gentler_stages": "annex services only",
-    "stage": 4,
+    "stages": (2,),
+    "effective_hours": (Window(days=(5,), start=time(9), end=time(12)),),
+    "suspension_clause": "art. 9",
     "public_clause": "art. 12",
     "public_mission": "annex 3",
     "public_opposition": "letter of 2 March",
     "digest": "d" * 64,
     **{name: bound.low if bound.floor == bound.high else bound.high for name, bound in BOUNDS.items()},
     "min_debt": Decimal("612.50"),
-    "stage3_min_debt": Decimal(1200),
+    **{f"stage{number}_min_debt": Decimal(1200) for number in (2, 3, 4)},
 }
 PUBLIC_VALUES = ("public_clause", "public_mission", "public_opposition")
 
@@ -51,6 +53,8 @@ PUBLIC_VALUES = ("public_clause", "public_mission", "public_opposition")
 @pytest.mark.parametrize("name", [each.name for each in fields(Policy)])
 def test_every_value_of_a_policy_stands_in_its_text(name: str, language: Language) -> None:
     usual = PROFILES["fr-public" if name in PUBLIC_VALUES else "fr-b2b"]
+    if re.match(r"stage[24]|effective|suspension_clause", name):
+        usual = replace(usual, stages=(1, 2, 3, 4))
     other = replace(usual, **{name: OTHERS[name]})
     assert document(other, language) != document(usual, language)
 
@@ -61,10 +65,13 @@ def test_every_value_has_another_one_to_be_told_from() -> None:
         assert value != getattr(PROFILES["fr-b2b"], name), name
 
 
-@given(st.fixed_dictionaries({name: st.integers(bound.low, bound.high) for name, bound in BOUNDS.items()}))
-def test_no_place_is_left_unfilled_whatever_the_values(values: dict[str, int]) -> None:
-    sums = {name: Decimal(values[name]) for name in ("min_debt", "stage3_min_debt")}
-    policy = replace(PROFILES["fr-b2b"], **{**values, **sums})
+@given(
+    st.fixed_dictionaries({name: st.integers(bound.low, bound.high) for name, bound in BOUNDS.items()}),
+    st.lists(st.sampled_from([1, 2, 3, 4]), min_size=1, unique=True).map(sorted).map(tuple),
+)
+def test_no_place_is_left_unfilled_whatever_the_values(values: dict[str, int], stages: tuple[int, ...]) -> None:
+    sums = {name: Decimal(value) for name, value in values.items() if name.endswith("min_debt")}
+    policy = replace(PROFILES["fr-b2b"], **{**values, **sums}, stages=stages)
     for language in LANGUAGES:
         text = document(policy, language)
         assert "{" not in text

@@ -337,6 +337,26 @@ def test_a_company_gone_from_the_inventory_is_restored_wherever_its_elements_sta
     assert host.elements() == host.truth()
 
 
+@pytest.mark.parametrize("count", [audit.FEW_COMPANIES, audit.FEW_COMPANIES + 1])
+def test_few_companies_are_put_back_one_by_one_and_many_in_pages_with_one_record(count):
+    with in_memory() as directory:
+        host = Host(directory=directory, inventory=inventory_of(firms(count + 2)))
+        host.start()
+        host.suspend(*(f"c{number:03}" for number in range(count + 1)))
+        host.pay("c000")
+        host.work()
+        wanted = host.elements()
+        host.kernel.foreign_flush()
+        host.kernel.apply(Change(structure=host.gateway.rules.structure))  # somebody rebuilt our table, empty
+        found = run(audit.repair(host.gateway, "nft"))
+        assert host.elements() == wanted == host.truth()
+        assert found.repaired == count
+        repaired = host.events("measure.repaired")
+        assert len(repaired) == (count if count <= audit.FEW_COMPANIES else 1)
+        assert sum(event.body["count"] for event in repaired) == len(wanted)
+        host.dies()
+
+
 def test_a_stopped_host_puts_nothing_back(host):
     host.suspend("c000", "c001")
     pause = stopfile.Pause(by="claire", at=host.clock.now, reason="fire", restore=True)

@@ -11,6 +11,7 @@ from agent import audit
 from agent.decide import Act
 from agent.event import Event, parse_body
 from agent.gateway import Gateway
+from agent.leases import Lease
 from agent.ledger.sqlite import Ledger
 from agent.reconcile import settle
 from agent.rules import Change, Key
@@ -74,7 +75,7 @@ def test_a_load_gives_each_company_what_is_wanted_of_it(gateway, page):
     for number in range(COMPANIES):
         company = gateway.rules.inventory.company(town.company_id(number))
         held = gateway.ledger.measures_of(company.id)
-        leases = [(one.case, one.services, datetime.fromtimestamp(one.lease_until, UTC)) for one in held]
+        leases = [Lease(case=one.case, services=one.services, until=datetime.fromtimestamp(one.lease_until, UTC)) for one in held]
         for element in gateway.wanted(company, leases, gateway.now()):
             wanted[Key(set=element.set, key=element.key)] = element.case
     assert members(gateway) == wanted

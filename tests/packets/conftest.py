@@ -18,7 +18,7 @@ from agent.lab import Answer, End, Endpoint, Laboratory, Link, Node, Route, Topo
 from agent.model import L4, Attachment, Company, Selector, Service, ServiceClass, Shape, Site, Subscription, Terms
 from agent.plan import plan
 from agent.rules import Change, Element, Key, Structure
-from agent.ruleset import Needs, key_bytes, set_name, structure
+from agent.ruleset import Needs, Rest, ends_of, key_bytes, set_name, structure
 
 
 def _selector(prefix, protocol, *ports):
@@ -47,7 +47,11 @@ SERVICES = {
             class_=ServiceClass.ANNEX,
             selectors=(_selector("192.0.2.1/32", L4.TCP, 8443), _selector("2001:db8:9::1/128", L4.TCP, 8443)),
         ),
-        Service(id="dns", class_=ServiceClass.DEPENDENCY, selectors=(_selector("192.0.2.53/32", L4.ANY),)),
+        Service(
+            id="dns",
+            class_=ServiceClass.DEPENDENCY,
+            selectors=(_selector("192.0.2.53/32", L4.ANY), _selector("2001:db8:9::53/128", L4.ANY)),
+        ),
     )
 }
 SHAPES = [
@@ -59,25 +63,43 @@ SHAPES = [
 ]
 STRUCTURE = structure(SERVICES, SHAPES)
 
-#: ZA, dual stack behind its own interface, subscribed to all that may be suspended; its server ERP is of the same site.
-ZA = Company(
-    id="za",
-    name="ZA",
-    group="g",
-    policy="p",
-    contract="c",
-    sites=(
-        Site(
-            id="za-1",
-            timezone="Europe/Paris",
-            attachments=(
-                Attachment(prefix=ip_network("10.20.10.0/24"), interface="za0"),
-                Attachment(prefix=ip_network("2001:db8:20::/64"), interface="za0"),
-            ),
-        ),
-    ),
-    subscriptions=tuple(Subscription(service=service) for service in ("ged", "vpn", "report")),
-)
+
+def company(*attachments: Attachment) -> Company:
+    """ZA, connected like this, subscribed to all that may be suspended; its server ERP is of the same site, behind `za1`."""
+    erp = (
+        Attachment(prefix=ip_network("10.20.11.0/24"), interface="za1"),
+        Attachment(prefix=ip_network("2001:db8:21::/64"), interface="za1"),
+    )
+    return Company(
+        id="za",
+        name="ZA",
+        group="g",
+        policy="p",
+        contract="c",
+        sites=(Site(id="za-1", timezone="Europe/Paris", attachments=(*attachments, *erp)),),
+        subscriptions=tuple(Subscription(service=service) for service in ("ged", "vpn", "report")),
+    )
+
+
+PREFIXES = (ip_network("10.20.10.0/24"), ip_network("2001:db8:20::/64"))
+ZA = company(*(Attachment(prefix=prefix, interface="za0") for prefix in PREFIXES))
+
+
+def stage_4(company: Company) -> Rest:
+    """What stage 4 is made from here."""
+    spared = tuple(selector for service in SERVICES.values() if not service.class_.suspendable for selector in service.selectors)
+    return Rest(ends=frozenset(ends_of(company, SERVICES)), spared=spared)
+
+
+def shapes_of(company: Company) -> list[Shape]:
+    """The kinds of set that one company needs."""
+    return [
+        Shape(service=service, family=network.version, prefixlen=network.prefixlen, interface=place.link is not None)
+        for service in SERVICES
+        for _, place in company.attachments()
+        for network in place.networks
+    ]
+
 
 _QUIET = {"ipv4.icmp_ratelimit": "0", "ipv6.icmp.ratelimit": "0", "ipv4.ping_group_range": "0 0"}
 TOPOLOGY = Topology(

@@ -14,7 +14,7 @@ from agent.lab import Stream, probe
 from agent.model import Terms
 from agent.rules import Change
 from agent.ruleset import Needs, structure
-from tests.packets.conftest import SERVICES, SHAPES, TARGETS, ZA
+from tests.packets.conftest import SERVICES, SHAPES, TARGETS, ZA, stage_4
 
 #: The legacy backend has no caps; how it drains is shown in test_legacy.
 pytestmark = [pytest.mark.kernel, pytest.mark.parametrize("net", [NftKernel], indirect=True)]
@@ -134,7 +134,7 @@ def test_a_new_cap_counts_from_the_next_packet(capped):
     move(capped, CAP)
     assert burst(capped, "to", 4)[0] < 300
     change = move(capped, Terms(stage=2, kbit=10_000_000))
-    assert len(change.add) == 4
+    assert len(change.add) == 8  # two directions of two prefixes, here and at the server
     assert burst(capped, "to", 4) == (600, "")
 
 
@@ -214,31 +214,63 @@ def arrived(net):
     return int(net.nft("list", "counter", "inet", "behind", "passed").split("packets ")[1].split()[0])
 
 
+STAGES = Needs(cap=True, drain=True, rest=stage_4(ZA))
+
+#: Sequences of stages; each begins with a refusal.
+WAYS = {
+    "between cap and refusal": (2, 3),
+    "over every stage": (2, 3, 2, 4, 3),
+    "between refusal and everything": (4, 3),
+    "between cap and everything": (2, 4),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("family", [4, 6])
-def test_between_cap_and_refusal_there_is_no_instant_of_full_access(capped, family):
+def test_between_two_stages_there_is_no_instant_of_full_access(net, family, way):
+    net.apply(Change(structure=structure(SERVICES, SHAPES, STAGES)))
     near, far = PAIRS[family]
     word = "ip" if family == 4 else "ip6"
-    capped.nft("add table inet behind; add counter inet behind passed")
-    capped.nft("add chain inet behind post { type filter hook forward priority 10; }")
-    capped.nft(f"add rule inet behind post {word} saddr {near} {word} daddr {far} udp dport 7000 counter name passed")
-    tiny = Terms(stage=2, kbit=1)
-    move(capped, CUT)
-    with flood(capped, far) as sent:
+    net.nft("add table inet behind; add counter inet behind passed")
+    net.nft("add chain inet behind post { type filter hook forward priority 10; }")
+    net.nft(f"add rule inet behind post {word} saddr {near} {word} daddr {far} udp dport 7000 counter name passed")
+    terms = {2: Terms(stage=2, kbit=1), 3: CUT, 4: Terms(stage=4)}
+    move(net, CUT, needs=STAGES)
+    with flood(net, far) as sent:
         caps = 0
-        for turn in range(60):
+        for stage in WAYS[way] * (60 // len(WAYS[way])):
             time.sleep(0.02)
-            caps += turn % 2 == 0
-            move(capped, tiny if turn % 2 == 0 else CUT)
+            caps += stage == 2
+            change = move(net, terms[stage], needs=STAGES)
+            assert not change.empty
         time.sleep(0.02)
-        total = arrived(capped)
-    assert sent[0] > 10_000
-    bucket = (131_072 + 125) // (1028 if family == 4 else 1048)
+        total = arrived(net)
+    assert sent[0] > 5_000
     # Each cap begins with a full bucket; the rate itself is less than one packet in all this time.
+    bucket = (131_072 + 125) // (1028 if family == 4 else 1048)
     assert total <= caps * (bucket + 1)
-    assert total > 0
+    assert (total > 0) == (caps > 0)
 
 
-def test_leaving_refusal_for_a_cap_opens_the_service_and_going_back_closes_it(capped):
+@pytest.mark.parametrize("way", WAYS)
+def test_between_two_stages_nothing_that_is_local_or_protected_is_lost(net, way):
+    """The other half: no instant of full cut either. What stage 4 keeps flows over every move, byte by byte."""
+    net.apply(Change(structure=structure(SERVICES, SHAPES, STAGES)))
+    terms = {2: CAP, 3: CUT, 4: Terms(stage=4)}
+    kept = [("192.0.2.53", 53), ("10.20.11.5", 443), ("2001:db8:21::5", 443), ("192.0.2.1", 22)]
+    streams = [Stream(net.lab["za"], address, port, pause=0.001) for address, port in kept]
+    try:
+        assert all(stream.wait_more(1_000, 5) for stream in streams)
+        for stage in WAYS[way] * (100 // len(WAYS[way])):
+            move(net, terms[stage], needs=STAGES)
+        assert all(stream.wait_more(1_000, 5) for stream in streams)
+        assert all(stream.settle().whole for stream in streams)
+    finally:
+        for stream in streams:
+            stream.close()
+
+
+def test_under_a_cap_a_refused_service_is_open_again_and_the_other_way_round(capped):
     for _ in range(3):
         move(capped, CUT)
         assert probe(capped.lab["za"], "tcp", "198.51.100.2", PORT).result == "refused"

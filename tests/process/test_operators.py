@@ -141,7 +141,7 @@ def test_gentler_stages_are_waived_for_one_case_by_who_may_decide(make_house):
     for company in ("c000", "c001"):
         _remember_as(house, CLAIRE, company)
     assert refused(house.ask_as(KARIM, "waive", case="c000:N-c000", stages=[2], reason="no hours to restrict"))
-    assert house.ask_as(CLAIRE, "waive", case="c000:N-c000", stages=[3], reason="x")["exit"] == 2
+    assert house.ask_as(CLAIRE, "waive", case="c000:N-c000", stages=[4], reason="x")["exit"] == 2
     told = house.ask_as(CLAIRE, "waive", case="c000:N-c000", stages=[2], reason="no hours to restrict")
     assert "suspended" in told["message"]["en"], told
     assert house.cut() == {"c000"}

@@ -8,20 +8,18 @@ Rules of this room:
    end. The service end must lie within one announced, suspendable service, and touch neither another service, nor
    anything protected, nor any site's own network. So no packet between two addresses of customers' sites can be refused.
 3. A packet that a cap drops counts as refused: what may not be refused may not be slowed down either.
-4. A set belongs to the service whose traffic reaches it. Elements are checked against that, right before the kernel.
-5. Rules that let packets through early are ignored, and sets that only such rules ask: they can only make less be refused.
+4. At stage 4 a refusal has a member end alone. Then everything protected and essential, and every pair, must have been let
+   through before on that path; and a member comes with every pair of its site, or not at all.
+5. A set belongs to the service whose traffic reaches it. Elements are checked against that, right before the kernel.
+6. Other rules that let packets through early are ignored, and sets that only such rules ask: they can only make less be refused.
 """
 
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from dataclasses import dataclass, field
 
 from agent.ends import (
-    ADDRESSES,
-    ALL_PROTOCOLS,
     FAMILIES,
-    PROTOCOLS,
     TCP,
     UDP,
     End,
@@ -40,29 +38,16 @@ from agent.ends import (
 )
 from agent.errors import ProofFailed
 from agent.model import ANY_LINKS, Company, Family, Links, Network, Selector, Service, StandingKey
+from agent.proof.paths import Box, packet_text, refused
+from agent.proof.rest import Leftover, Leftovers, prove_rest
 from agent.rules import (
-    CapMembers,
-    Chain,
-    DispatchFamily,
     Element,
-    LookupService,
     MemberSet,
-    Refuse,
-    RefuseMembers,
-    Rule,
-    ServiceEntry,
-    ServiceMap,
-    Side,
     Structure,
     Use,
 )
-from agent.ruleset import REFUSE, key_bytes, key_length, places, read_key
+from agent.ruleset import key_bytes, key_length, places, read_key
 from agent.spans import ALL_PORTS
-
-#: The kernel follows at most this many jumps.
-MAX_DEPTH = 16
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,32 +62,14 @@ class Owner:
 class Proven:
     """What a structure that passed the proof guarantees: who owns each member set that something is refused by, by set name.
 
-    `passing`: the sets whose members are only let through.
+    `passing`: the sets whose members are only let through, or only looked at further. `leftovers`: the sets of stage 4, which no
+    service owns. `catalogue`: the services it was proven for.
     """
 
     owners: Mapping[str, Owner]
     passing: frozenset[str] = frozenset()
-
-
-class _Box(NamedTuple):
-    """Packets that reach a rule: what is still possible for each field, and the member set they were found in."""
-
-    hook: str
-    family: Family
-    protocol: Span
-    source: Span
-    source_ports: Span
-    destination: Span
-    destination_ports: Span
-    set: str | None
-    side: Side | None
-
-    @property
-    def service_end(self) -> End:
-        """The end that is not the customer's."""
-        if self.side is Side.SOURCE:
-            return End(self.family, self.protocol, self.destination, self.destination_ports)
-        return End(self.family, self.protocol, self.source, self.source_ports)
+    leftovers: Mapping[str, Leftover] = field(default_factory=dict)
+    catalogue: Mapping[str, Service] = field(default_factory=dict)
 
 
 def prove(
@@ -127,28 +94,39 @@ def prove(
     sets = {members.name: members for members in structure.sets}
     owners: dict[str, Owner] = {}
     ends: dict[End, str] = {}
-    for box in _refused(structure):
+    leftovers = Leftovers(structure, claims)
+    for box in refused(structure):
         end = box.service_end
         if box.set is None:
-            raise ProofFailed(what="traffic is refused whoever sends it", witness=_packet(box, end))
+            raise ProofFailed(what="traffic is refused whoever sends it", witness=packet_text(box, end))
         if box.hook == "input" and not _is_named_host(end):
             raise ProofFailed(
-                what="at the gateway itself only single hosts with named ports may be refused", witness=_packet(box, end)
+                what="at the gateway itself only single hosts with named ports may be refused", witness=packet_text(box, end)
             )
+        if sets[box.set].use is Use.REST:
+            leftovers.look(box)
+            continue
         if end not in ends:
             ends[end] = _owner(box, end, claims)
         owner = owners.setdefault(box.set, Owner(service=ends[end], members=sets[box.set]))
         if owner.service != ends[end]:
             raise ProofFailed(
-                what=f"set {box.set} is reached by traffic of {owner.service} and of {ends[end]}", witness=_packet(box, end)
+                what=f"set {box.set} is reached by traffic of {owner.service} and of {ends[end]}", witness=packet_text(box, end)
             )
     _prove_local(ends, local)
-    passing = frozenset(members.name for members in structure.sets if members.use is Use.DRAIN and members.name not in owners)
-    return Proven(owners=owners, passing=passing)
+    harmless = (Use.DRAIN, Use.GATE, Use.PAIR)
+    passing = frozenset(one.name for one in structure.sets if one.use in harmless and one.name not in owners)
+    return Proven(owners=owners, passing=passing, leftovers=leftovers.found, catalogue=services)
 
 
 def prove_members(
-    elements: Sequence[Element], company: Company, services: Collection[str], proven: Proven, links: Links = ANY_LINKS
+    elements: Sequence[Element],
+    company: Company,
+    services: Collection[str],
+    proven: Proven,
+    links: Links = ANY_LINKS,
+    *,
+    stage: int = 3,
 ) -> None:
     """The last check before the kernel: may these elements be added for this company and its living measure?
 
@@ -158,17 +136,19 @@ def prove_members(
         services: ids of the services that the living measure names.
         proven: what `prove` gave for the structure that is loaded.
         links: the links that are there, as in `ruleset.members`.
+        stage: of the measure.
 
     Raises:
         ProofFailed: an element is not at an attachment of the company, or its service is not in the measure, not
             subscribed to at that site, or of a class that is never cut; or it would stay for ever.
     """
+    prove_rest(elements, company, services, proven.catalogue, proven.leftovers, links, stage=stage)
     known: dict[tuple[int, int, bool, bytes], list[str]] = {}
     for site, attachment in company.attachments():
         for prefix, interface in places(attachment, links):
             place = (prefix.version, prefix.prefixlen, interface is not None, key_bytes(prefix, interface))
             known.setdefault(place, []).append(site.id)
-    for element in (one for one in elements if one.set not in proven.passing or one.timeout_ms <= 0):
+    for element in _refusing(elements, proven):
         owner = proven.owners.get(element.set)
         if owner is None:
             raise ProofFailed(what=f"no service owns set {element.set}", witness=f"key {element.key.hex()}")
@@ -188,6 +168,14 @@ def prove_members(
         else:
             continue
         raise ProofFailed(what=f"an element of {element.set} {fault}", witness=_member_text(members, element.key))
+
+
+def _refusing(elements: Iterable[Element], proven: Proven) -> Iterator[Element]:
+    """Those that services refuse by; the others were proven, or let through. None may stay for ever."""
+    for element in elements:
+        harmless = element.set in proven.passing and element.timeout_ms > 0
+        if not harmless and element.set not in proven.leftovers:
+            yield element
 
 
 def prove_standing(elements: Iterable[StandingKey], services: Collection[str], proven: Proven) -> None:
@@ -210,108 +198,24 @@ def prove_standing(elements: Iterable[StandingKey], services: Collection[str], p
             raise ProofFailed(what=f"an element of {set_name} {fault}", witness=_member_text(owner.members, key))
 
 
-# --- paths ------------------------------------------------------------------------------------------------------------
-
-
-class _Named(NamedTuple):
-    """The parts of a structure by name."""
-
-    chains: Mapping[str, Chain]
-    maps: Mapping[str, ServiceMap]
-    sets: Mapping[str, MemberSet]
-
-
-def _refused(structure: Structure) -> Iterator[_Box]:
-    """Every box of packets that reaches a refusal, on every path from the base chains."""
-    named = _Named(
-        {chain.name: chain for chain in structure.chains},
-        {services.name: services for services in structure.maps},
-        {members.name: members for members in structure.sets},
-    )
-    given = len(structure.chains), len(structure.maps) + len(structure.sets)
-    if given != (len(named.chains), len({*named.maps, *named.sets})):  # sets and maps share one space of names
-        raise ProofFailed(what="a name is given twice in the ruleset", witness="any packet")
-    for chain in structure.chains:
-        if chain.hook is not None:
-            for family in FAMILIES:
-                yield from _walk(named, chain.name, _everything(chain.hook, family), 0)
-
-
-def _walk(named: _Named, name: str, box: _Box, depth: int) -> Iterator[_Box]:
-    """What of `box` is refused by chain `name` and all it leads to."""
-    if depth > MAX_DEPTH:
-        raise ProofFailed(what=f"chain {name} is reached over more than {MAX_DEPTH} others", witness="any packet")
-    for rule in _known(named.chains, name).rules:
-        if isinstance(rule, Refuse):
-            protocol = overlap(box.protocol, (TCP, TCP)) if rule.tcp else box.protocol
-            if protocol is not None:
-                yield box._replace(protocol=protocol)
-        if isinstance(rule, CapMembers) and _known(named.sets, rule.set).family == box.family:
-            yield box._replace(set=rule.set, side=rule.side)
-        for chain, inner in _followed(named, rule, box):
-            yield from _walk(named, chain, inner, depth + 1)
-
-
-def _followed(named: _Named, rule: Rule, box: _Box) -> Iterator[tuple[str, _Box]]:
-    """The chains that `rule` sends a part of `box` to."""
-    match rule:
-        case DispatchFamily() if rule.family == box.family:
-            yield rule.chain, box
-        case LookupService() if rule.family == box.family:
-            for entry in _known(named.maps, rule.map).entries:
-                hit = _matched(box, entry, rule.side)
-                if hit is not None:
-                    yield entry.chain, hit
-        case RefuseMembers() if _known(named.sets, rule.set).family == box.family:
-            yield REFUSE, box._replace(set=rule.set, side=rule.side)
-        case _:
-            pass  # another family, or a rule that lets packets through (rule 4 of this room)
-
-
-def _known(things: Mapping[str, _T], name: str) -> _T:
-    if name not in things:
-        raise ProofFailed(what=f"the ruleset refers to {name}, which it does not have", witness="any packet")
-    return things[name]
-
-
-def _everything(hook: str, family: Family) -> _Box:
-    every = ADDRESSES[family]
-    return _Box(hook, family, ALL_PROTOCOLS, every, ALL_PORTS, every, ALL_PORTS, None, None)
-
-
-def _matched(box: _Box, entry: ServiceEntry, side: Side) -> _Box | None:
-    """The part of `box` whose `side` matches a map entry."""
-    if entry.prefix.version != box.family:
-        return None
-    addresses, ports = (box.source, box.source_ports) if side is Side.SOURCE else (box.destination, box.destination_ports)
-    protocol = overlap(box.protocol, PROTOCOLS[entry.protocol])
-    address = overlap(addresses, span_of(entry.prefix))
-    span = overlap(ports, entry.ports)
-    if protocol is None or address is None or span is None:
-        return None
-    if side is Side.SOURCE:
-        return box._replace(protocol=protocol, source=address, source_ports=span)
-    return box._replace(protocol=protocol, destination=address, destination_ports=span)
-
-
 # --- service ends -----------------------------------------------------------------------------------------------------
 
 
-def _owner(box: _Box, end: End, claims: Mapping[Family, Index]) -> str:
+def _owner(box: Box, end: End, claims: Mapping[Family, Index]) -> str:
     """The one service that announced all of `end`."""
     touched = list(touching(end, claims))
     protected = next((claim for claim in touched if claim.owner is None), None)
     if protected is not None:
         raise ProofFailed(
             what=f"traffic of {protected.name}, which may never be hit, could be refused",
-            witness=_packet(box, common(protected.end, end)),
+            witness=packet_text(box, common(protected.end, end)),
         )
     names = sorted({claim.name for claim in touched})
     if len(names) > 1:
         other = next(claim for claim in touched if claim.name == names[1])
         raise ProofFailed(
             what=f"services {names[0]} and {names[1]} share an address and port and can not be told apart",
-            witness=_packet(box, common(other.end, end)),
+            witness=packet_text(box, common(other.end, end)),
         )
     around = [
         claim.end for claim in touched if contains(claim.end.address, end.address) and contains(claim.end.protocol, end.protocol)
@@ -323,7 +227,7 @@ def _owner(box: _Box, end: End, claims: Mapping[Family, Index]) -> str:
     if open_from <= end.ports[1]:
         raise ProofFailed(
             what="traffic that no service announced could be refused",
-            witness=_packet(box, end._replace(ports=(open_from, end.ports[1]))),
+            witness=packet_text(box, end._replace(ports=(open_from, end.ports[1]))),
         )
     return names[0]
 
@@ -359,18 +263,6 @@ def _united(spans: Iterable[Span]) -> list[Span]:
         else:
             united.append((low, high))
     return united
-
-
-# --- words ------------------------------------------------------------------------------------------------------------
-
-
-def _packet(box: _Box, end: End | None) -> str:
-    """One packet of `box` whose service end is in `end`, in words."""
-    end = end or box.service_end
-    who = f"a member of {box.set}" if box.set else "anybody"
-    towards = "from" if box.side is Side.DESTINATION else "to"
-    where = address_text(end.family, end.address[0])
-    return f"at {box.hook}, a {protocol_text(end)} packet of {who} {towards} {where}{port_text(end)}"
 
 
 def _member_text(members: MemberSet, key: bytes) -> str:

@@ -1,0 +1,181 @@
+"""Floor 1, proof. Every path from a base chain to a refusal, and what is left of address x protocol x port at its end."""
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple, TypeVar
+
+from agent.ends import (
+    ADDRESSES,
+    ALL_PROTOCOLS,
+    FAMILIES,
+    PROTOCOLS,
+    TCP,
+    End,
+    Span,
+    address_text,
+    overlap,
+    port_text,
+    protocol_text,
+    span_of,
+)
+from agent.errors import ProofFailed
+from agent.model import Family
+from agent.rules import (
+    CapMembers,
+    Chain,
+    DispatchFamily,
+    EnterMembers,
+    LookupService,
+    MemberSet,
+    PassAll,
+    PassEssential,
+    PassPairs,
+    Refuse,
+    RefuseMembers,
+    Rule,
+    ServiceEntry,
+    ServiceMap,
+    Side,
+    Structure,
+)
+from agent.ruleset import REFUSE
+from agent.spans import ALL_PORTS
+
+#: The kernel follows at most this many jumps.
+MAX_DEPTH = 16
+
+T = TypeVar("T")
+
+
+class Box(NamedTuple):
+    """Packets that reach a rule: what is still possible for each field, and the member set they were found in."""
+
+    hook: str
+    family: Family
+    protocol: Span
+    source: Span
+    source_ports: Span
+    destination: Span
+    destination_ports: Span
+    set: str | None
+    side: Side | None
+    #: Rules before, on this path, that let packets through.
+    passed: tuple[Rule, ...] = ()
+
+    @property
+    def service_end(self) -> End:
+        """The end that is not the customer's."""
+        if self.side is Side.SOURCE:
+            return End(self.family, self.protocol, self.destination, self.destination_ports)
+        return End(self.family, self.protocol, self.source, self.source_ports)
+
+
+class Named(NamedTuple):
+    """The parts of a structure by name."""
+
+    chains: Mapping[str, Chain]
+    maps: Mapping[str, ServiceMap]
+    sets: Mapping[str, MemberSet]
+
+
+def refused(structure: Structure) -> Iterator[Box]:
+    """Every box of packets that reaches a refusal or a cap, on every path from the base chains."""
+    named = names_of(structure)
+    for chain in structure.chains:
+        if chain.hook is not None:
+            for family in FAMILIES:
+                yield from _walk(named, chain.name, _everything(chain.hook, family), 0)
+
+
+def _walk(named: Named, name: str, box: Box, depth: int) -> Iterator[Box]:
+    """What of `box` is refused by chain `name` and all it leads to."""
+    if depth > MAX_DEPTH:
+        raise ProofFailed(what=f"chain {name} is reached over more than {MAX_DEPTH} others", witness="any packet")
+    for rule in _known(named.chains, name).rules:
+        if isinstance(rule, Refuse):
+            protocol = overlap(box.protocol, (TCP, TCP)) if rule.tcp else box.protocol
+            if protocol is not None:
+                yield box._replace(protocol=protocol)
+        if isinstance(rule, CapMembers) and _known(named.sets, rule.set).family == box.family:
+            yield box._replace(set=rule.set, side=rule.side)
+        if isinstance(rule, PassPairs | PassEssential) or spares(named, rule):
+            box = box._replace(passed=(*box.passed, rule))
+            continue
+        for chain, inner in _followed(named, rule, box):
+            yield from _walk(named, chain, inner, depth + 1)
+
+
+def _followed(named: Named, rule: Rule, box: Box) -> Iterator[tuple[str, Box]]:
+    """The chains that `rule` sends a part of `box` to."""
+    match rule:
+        case DispatchFamily() if rule.family == box.family:
+            yield rule.chain, box
+        case LookupService() if rule.family == box.family:
+            for entry in _known(named.maps, rule.map).entries:
+                hit = _matched(box, entry, rule.side)
+                if hit is not None:
+                    yield entry.chain, hit
+        case EnterMembers() if _known(named.sets, rule.set).family == box.family:
+            yield rule.chain, box  # whoever they are: it is the set at the refusal that counts
+        case RefuseMembers() if _known(named.sets, rule.set).family == box.family:
+            yield REFUSE, box._replace(set=rule.set, side=rule.side)
+        case _:
+            pass  # another family, or a rule that lets packets through (rule 4 of this room)
+
+
+def spares(named: Named, rule: Rule) -> bool:
+    """True for a look-up in a map all of whose entries let packets through at once."""
+    if not isinstance(rule, LookupService):
+        return False
+    return all(_known(named.chains, entry.chain).rules[:1] == (PassAll(),) for entry in _known(named.maps, rule.map).entries)
+
+
+def names_of(structure: Structure) -> Named:
+    """The parts of a structure by name.
+
+    Raises:
+        ProofFailed: a name is given twice.
+    """
+    named = Named(
+        {chain.name: chain for chain in structure.chains},
+        {services.name: services for services in structure.maps},
+        {members.name: members for members in structure.sets},
+    )
+    given = len(structure.chains), len(structure.maps) + len(structure.sets)
+    if given != (len(named.chains), len({*named.maps, *named.sets})):  # sets and maps share one space of names
+        raise ProofFailed(what="a name is given twice in the ruleset", witness="any packet")
+    return named
+
+
+def _known(things: Mapping[str, T], name: str) -> T:
+    if name not in things:
+        raise ProofFailed(what=f"the ruleset refers to {name}, which it does not have", witness="any packet")
+    return things[name]
+
+
+def _everything(hook: str, family: Family) -> Box:
+    every = ADDRESSES[family]
+    return Box(hook, family, ALL_PROTOCOLS, every, ALL_PORTS, every, ALL_PORTS, None, None)
+
+
+def _matched(box: Box, entry: ServiceEntry, side: Side) -> Box | None:
+    """The part of `box` whose `side` matches a map entry."""
+    if entry.prefix.version != box.family:
+        return None
+    addresses, ports = (box.source, box.source_ports) if side is Side.SOURCE else (box.destination, box.destination_ports)
+    protocol = overlap(box.protocol, PROTOCOLS[entry.protocol])
+    address = overlap(addresses, span_of(entry.prefix))
+    span = overlap(ports, entry.ports)
+    if protocol is None or address is None or span is None:
+        return None
+    if side is Side.SOURCE:
+        return box._replace(protocol=protocol, source=address, source_ports=span)
+    return box._replace(protocol=protocol, destination=address, destination_ports=span)
+
+
+def packet_text(box: Box, end: End | None) -> str:
+    """One packet of `box` whose service end is in `end`, in words."""
+    end = end or box.service_end
+    who = f"a member of {box.set}" if box.set else "anybody"
+    towards = "from" if box.side is Side.DESTINATION else "to"
+    where = address_text(end.family, end.address[0])
+    return f"at {box.hook}, a {protocol_text(end)} packet of {who} {towards} {where}{port_text(end)}"

@@ -1,0 +1,323 @@
+"""Stage 4, "anything but local and protected": packet by packet against the words of the measure, and the proof."""
+
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent.errors import ProofFailed
+from agent.model import (
+    L4,
+    Attachment,
+    Company,
+    Dependency,
+    Probe,
+    Selector,
+    Service,
+    ServiceClass,
+    Shape,
+    Site,
+    Subscription,
+    Terms,
+)
+from agent.plan import plan
+from agent.proof import prove, prove_members
+from agent.rules import Chain, Essential, Found, Key, Observed, PassEssential, PassPairs, Use
+from agent.ruleset import Needs, Rest, candidates, ends_of, members, structure
+from tests.core.packet_evaluator import SYN, TCP, UDP, Packet, fate, left_over, walk
+from tests.core.strategies import LINKS, TODAY, VRFS, networks, networks_of, shapes_of, storms, worlds
+
+LEASE_MS = 4 * 3600 * 1000
+ANY_DEPENDENCY = ("198.18.0.1", "2001:db8:dead::1", "203.0.0.3")
+
+
+def rest_of(companies, catalogue):
+    """What stage 4 is made from, as for an inventory."""
+    spared = tuple(sorted((s for one in catalogue.values() if not one.class_.suspendable for s in one.selectors), key=str))
+    return Rest(ends=frozenset(ends for one in companies for ends in ends_of(one, catalogue)), spared=spared)
+
+
+@st.composite
+def neediest(draw):
+    """A world whose sites depend on something remote here and there."""
+    world = draw(worlds(wide=draw(st.booleans())))
+    people = []
+    for company in world.companies:
+        sites = []
+        for site in company.sites:
+            addresses = draw(st.lists(st.sampled_from(ANY_DEPENDENCY), max_size=3, unique=True))
+            needed = tuple(
+                Dependency(name="n", needed_by="erp", probe=Probe(kind="icmp", address=ip_address(one))) for one in addresses
+            )
+            sites.append(replace(site, dependencies=needed))
+        people.append(replace(company, sites=tuple(sites)))
+    return replace(world, companies=tuple(people))
+
+
+def towards_what_is_kept(world):
+    """From every place to each dependency of the company and to each service it has."""
+    for company in world.companies:
+        for site, place in company.attachments():
+            targets = [one.probe.address for one in site.dependencies]
+            for subscription in company.subscriptions:
+                targets += [selector.prefix[-1] for selector in world.catalogue[subscription.service].selectors]
+            for target in targets:
+                for network in networks(place):
+                    if network.version == target.version:
+                        yield Packet(source=network[0], destination=target, protocol=47, interface_in=place.link or "eth8")
+                        yield Packet(source=target, destination=network[-1], protocol=UDP, interface_out=place.link or "eth8")
+
+
+def terms_of_a_measure():
+    return st.builds(
+        Terms,
+        stage=st.sampled_from((4, 4, 4, 4, 3, 2, 1)),
+        kbit=st.sampled_from((0, 512)),
+        drain_ms=st.sampled_from((0, 0, 60_000)),
+    )
+
+
+@settings(max_examples=80, deadline=None)
+@given(data=st.data(), tracked=st.booleans())
+def test_at_stage_4_a_packet_is_refused_if_and_only_if_nothing_speaks_for_it(data, tracked):
+    world = data.draw(neediest())
+    measures = {company: (services, data.draw(terms_of_a_measure())) for company, services in world.measures.items()}
+    needs = Needs(cap=True, drain=True, tracked=tracked, rest=rest_of(world.companies, world.catalogue))
+    built = structure(world.catalogue, shapes_of(world.companies), needs)
+    proven = prove(built, [], networks_of(world.companies), world.catalogue)
+    present: dict[str, set[bytes]] = {}
+    draining = False
+    for company in world.companies:
+        services, terms = measures.get(company.id, ((), Terms()))
+        wanted = members(company, services, "case-1", LEASE_MS, world.catalogue, TODAY, terms=terms, links=LINKS)
+        prove_members(wanted, company, services, proven, LINKS, stage=terms.stage)
+        draining = draining or terms.drain_ms > 0
+        for element in wanted:
+            present.setdefault(element.set, set()).add(element.key)
+        assert {Key(set=e.set, key=e.key) for e in wanted} <= set(candidates(company, world.catalogue, LINKS, needs))
+    for drawn in (*data.draw(storms(world)), *towards_what_is_kept(world)):
+        for packet in (drawn, replace(drawn, protocol=1 if drawn.source.version == 4 else 58, source_port=(3 << 8))):
+            if packet.hook == "input" or (draining and not tracked):
+                continue  # the gateway's own addresses, and draining where nothing is tracked, have tests of their own
+            found = walk(built, present, packet)
+            announced = fate(packet, world.companies, measures, world.catalogue, TODAY, tracked=tracked, vrfs=VRFS)
+            rest = left_over(packet, world.companies, measures, world.catalogue, TODAY, VRFS)
+            if announced == "capped":
+                assert found == "capped", packet
+            else:
+                assert (found != "accept") == (announced == "refused" or rest), packet
+
+
+# --- the same by hand -------------------------------------------------------------------------------------------------
+
+GED = Service(
+    id="ged",
+    class_=ServiceClass.ANNEX,
+    selectors=tuple(Selector(prefix=ip_network(p), protocol=L4.TCP, ports=((443, 443),)) for p in ("203.0.113.10", "2001:db8::10")),
+)
+ACCESS = Service(
+    id="access", class_=ServiceClass.EXTENDED, selectors=(Selector(prefix=ip_network("203.0.113.64/26"), protocol=L4.ANY),)
+)
+PAY = Service(
+    id="pay",
+    class_=ServiceClass.PAY,
+    selectors=(
+        Selector(prefix=ip_network("203.0.113.20"), protocol=L4.TCP, ports=((443, 443),)),
+        Selector(prefix=ip_network("203.0.113.32/28"), protocol=L4.UDP, ports=((1000, 2000), (3000, 3000))),
+        Selector(prefix=ip_network("2001:db8::20"), protocol=L4.TCP),
+    ),
+)
+DNS = Service(id="dns", class_=ServiceClass.DEPENDENCY, selectors=(Selector(prefix=ip_network("203.0.113.53"), protocol=L4.ANY),))
+CATALOGUE = {one.id: one for one in (GED, ACCESS, PAY, DNS)}
+ZA = Company(
+    id="za",
+    name="ZA",
+    group="g",
+    policy="p",
+    contract="c",
+    sites=(
+        Site(
+            id="za-1",
+            timezone="Europe/Paris",
+            attachments=(
+                Attachment(prefix=ip_network("10.1.0.0/24"), interface="za0"),
+                Attachment(prefix=ip_network("10.1.1.0/24")),
+                Attachment(prefix=ip_network("fd01::/64")),
+            ),
+            dependencies=(
+                Dependency(name="licence", needed_by="erp", probe=Probe(kind="tcp", address=ip_address("198.18.0.9"), port=443)),
+            ),
+        ),
+        Site(id="za-2", timezone="Europe/Paris", attachments=(Attachment(prefix=ip_network("10.2.0.0/24")),)),
+    ),
+    subscriptions=(Subscription(service="ged"), Subscription(service="access", class_=ServiceClass.DEPENDENCY)),
+)
+NEEDS = Needs(rest=rest_of((ZA,), CATALOGUE))
+SHAPES = [Shape(service="ged", family=f, prefixlen=n, interface=i) for f, n, i in ((4, 24, True), (4, 24, False), (6, 64, False))]
+BUILT = structure(CATALOGUE, SHAPES, NEEDS)
+LOCAL = [("za-1", ip_network("10.1.0.0/24"))]
+PROVEN = prove(BUILT, [], LOCAL, CATALOGUE)
+WANTED = members(ZA, ("ged",), "case-1", LEASE_MS, CATALOGUE, TODAY, terms=Terms(stage=4))
+
+
+def verdict(source, destination, protocol=TCP, port=443, **fields):
+    present: dict[str, set[bytes]] = {}
+    for element in WANTED:
+        present.setdefault(element.set, set()).add(element.key)
+    packet = Packet(
+        source=ip_address(source),
+        destination=ip_address(destination),
+        protocol=protocol,
+        destination_port=port,
+        **{"interface_in": "za0", "flags": SYN, **fields},
+    )
+    return walk(BUILT, present, packet)
+
+
+PASSES = {
+    "the other subnet of the site": ("10.1.0.5", "10.1.1.9"),
+    "the same subnet": ("10.1.0.5", "10.1.0.9"),
+    "back within the site": ("10.1.1.9", "10.1.0.5"),
+    "the payment page": ("10.1.0.5", "203.0.113.20"),
+    "the payment page over IPv6": ("fd01::5", "2001:db8::20", TCP, 8080),
+    "a port in a protected range": ("10.1.0.5", "203.0.113.40", UDP, 1500),
+    "a dependency of everybody, any protocol": ("10.1.0.5", "203.0.113.53", 47),
+    "a dependency of the site": ("10.1.0.5", "198.18.0.9"),
+    "a service that is never cut for this company": ("10.1.0.5", "203.0.113.70"),
+    "what comes from a dependency": ("198.18.0.9", "10.1.1.5"),
+    "somebody else": ("10.3.0.5", "192.0.2.1"),
+    "the same prefix behind another interface": ("10.1.0.5", "192.0.2.1", TCP, 443),
+    "OSPF": ("10.1.0.5", "224.0.0.5", 89),
+    "VRRP": ("10.1.0.5", "224.0.0.18", 112),
+    "DHCP": ("10.1.0.5", "192.0.2.1", UDP, 67),
+    "BGP": ("10.1.0.5", "192.0.2.1", TCP, 179),
+}
+REFUSED = {
+    "the internet": ("10.1.0.5", "192.0.2.1"),
+    "the internet over IPv6": ("fd01::5", "2001:db8:77::1", UDP, 53),
+    "the announced service": ("10.1.0.5", "203.0.113.10"),
+    "another site of the company": ("10.1.0.5", "10.2.0.5"),
+    "another port of the payment page's host": ("10.1.0.5", "203.0.113.20", TCP, 80),
+    "another protocol at the payment page": ("10.1.0.5", "203.0.113.20", UDP, 443),
+    "a port beside a protected range": ("10.1.0.5", "203.0.113.40", UDP, 2001),
+    "what opens a connection to the company": ("192.0.2.1", "10.1.1.5"),
+}
+
+
+@pytest.mark.parametrize("name", PASSES)
+def test_what_is_local_protected_or_essential_passes_at_stage_4(name):
+    fields = {"interface_in": "zb0"} if "another interface" in name else {}
+    assert verdict(*PASSES[name], **fields) == "accept"
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_left_is_refused_at_stage_4(name):
+    assert verdict(*REFUSED[name]) in ("reset", "prohibited")
+
+
+def test_the_customer_first_path_is_there_only_where_it_is_needed():
+    without = structure(CATALOGUE, SHAPES)
+    assert not any(one.use in (Use.GATE, Use.REST, Use.PAIR) for one in without.sets)
+    assert not any(chain.name.startswith(("rest", "spare")) for chain in without.chains)
+
+
+# --- the proof --------------------------------------------------------------------------------------------------------
+
+
+def without_rules(kind, which=lambda rule: True):
+    """The ruleset without some rules of the customer-first path."""
+    chains = tuple(
+        replace(chain, rules=tuple(rule for rule in chain.rules if not (isinstance(rule, kind) and which(rule))))
+        if chain.name.startswith("rest4")
+        else chain
+        for chain in BUILT.chains
+    )
+    return replace(BUILT, chains=chains)
+
+
+@pytest.mark.parametrize("what", Essential)
+def test_a_path_that_does_not_let_through_what_is_essential_is_never_loaded(what):
+    with pytest.raises(ProofFailed, match="essential"):
+        prove(without_rules(PassEssential, lambda rule: rule.what is what), [], LOCAL, CATALOGUE)
+
+
+@pytest.mark.parametrize("name", ["spare_hosts4", "spare_ranges4", "spare_any4", "spare_hosts6", "spare_ranges6"])
+@pytest.mark.parametrize("keep", [0, 1])
+def test_a_path_on_which_an_entry_for_something_protected_is_missing_is_never_loaded(name, keep):
+    found = next((one for one in BUILT.maps if one.name == name), None)
+    if found is None or len(found.entries) <= keep:
+        assert name in ("spare_hosts6", "spare_hosts4", "spare_any4", "spare_ranges6")
+        return
+    maps = tuple(replace(one, entries=one.entries[:keep]) if one.name == name else one for one in BUILT.maps)
+    with pytest.raises(ProofFailed, match="may never be hit"):
+        prove(replace(BUILT, maps=maps), [], LOCAL, CATALOGUE)
+
+
+def test_a_protected_selector_that_the_path_does_not_know_is_found_with_a_packet_that_hits_it():
+    planted = Selector(prefix=ip_network("192.0.2.7"), protocol=L4.UDP, ports=((53, 53),))
+    with pytest.raises(ProofFailed, match="rescue") as failed:
+        prove(BUILT, [("rescue", planted)], LOCAL, CATALOGUE)
+    assert "192.0.2.7 port 53" in failed.value.witness
+
+
+def test_a_refusal_before_what_lets_through_is_never_loaded():
+    chains = tuple(Chain(name=c.name, rules=tuple(reversed(c.rules))) if c.name.startswith("rest4") else c for c in BUILT.chains)
+    with pytest.raises(ProofFailed):
+        prove(replace(BUILT, chains=chains), [], LOCAL, CATALOGUE)
+
+
+def test_a_member_that_lacks_one_pair_of_its_site_is_refused():
+    prove_members(WANTED, ZA, ("ged",), PROVEN, stage=4)
+    pairs = [element for element in WANTED if element.set.startswith("pair_")]
+    assert len(pairs) > 10
+    for lost in pairs:
+        with pytest.raises(ProofFailed, match="must keep"):
+            prove_members([one for one in WANTED if one != lost], ZA, ("ged",), PROVEN, stage=4)
+        brief = replace(lost, timeout_ms=LEASE_MS)
+        with pytest.raises(ProofFailed, match="must keep"):
+            prove_members([brief if one == lost else one for one in WANTED], ZA, ("ged",), PROVEN, stage=4)
+
+
+def test_a_path_that_does_not_ask_for_pairs_takes_no_member():
+    proven = prove(without_rules(PassPairs), [], LOCAL, CATALOGUE)
+    with pytest.raises(ProofFailed, match="must keep"):
+        prove_members(WANTED, ZA, ("ged",), proven, stage=4)
+
+
+@pytest.mark.parametrize(
+    ("company", "services", "stage", "why"),
+    [
+        (ZA, ("ged",), 3, "measure of stage 3"),
+        (ZA, ("access",), 4, "no service of the measure"),
+        (replace(ZA, sites=ZA.sites[1:]), ("ged",), 4, "no attachment"),
+        (replace(ZA, subscriptions=(Subscription(service="ged", sites=("za-2",)),)), ("ged",), 4, "no service of the measure"),
+    ],
+)
+def test_a_member_of_stage_4_needs_a_measure_of_stage_4_at_that_place(company, services, stage, why):
+    alone = [element for element in WANTED if element.set.startswith(("gate_", "rest_", "pair_"))]
+    with pytest.raises(ProofFailed, match=why):
+        prove_members(alone, company, services, PROVEN, stage=stage)
+
+
+def test_a_refusal_of_stage_4_never_travels_without_its_pairs():
+    present = {Key(set=e.set, key=e.key): e for e in WANTED}
+    rest = next(key for key in present if key.set.startswith("rest_"))
+    found = plan(wanted=WANTED, candidates=present, observed=Observed(structure="as_wanted"), structure=BUILT)
+    assert set(found.add) == set(WANTED)
+    seen = {key: Found(case=e.case, expires_ms=e.timeout_ms) for key, e in present.items() if key != rest}
+    change = plan(wanted=WANTED, candidates=present, observed=Observed(structure="as_wanted", members=seen), structure=BUILT)
+    assert {e.set.partition("_")[0] for e in change.add} == {"rest", "pair"}
+    prove_members(change.add, ZA, ("ged",), PROVEN, stage=4)
+
+
+def test_stage_4_keeps_the_refusals_of_stage_3_so_that_moving_between_the_two_only_adds_or_only_deletes():
+    third = members(ZA, ("ged",), "case-1", LEASE_MS, CATALOGUE, TODAY, terms=Terms(stage=3))
+    assert set(third) <= set(WANTED)
+
+
+def test_a_place_where_no_service_of_the_measure_is_delivered_is_not_taken_to_stage_4():
+    one_site = replace(ZA, subscriptions=(Subscription(service="ged", sites=("za-2",)),))
+    found = members(one_site, ("ged",), "case-1", LEASE_MS, CATALOGUE, TODAY, terms=Terms(stage=4))
+    assert {e.key for e in found if e.set.startswith("rest_")} == {bytes((10, 2, 0, 0))}
