@@ -89,8 +89,9 @@ soak: $(VENV)/dev ## an hour of random webhooks with 100 000 suspended: memory, 
 	@$(BIN)/python -m bench.soak
 
 .PHONY: torture
-torture: $(VENV)/dev ## 1 000 random kill -9 under load (root, long)
+torture: $(VENV)/dev ## 1 000 random kill -9 under load, 10 000 random changes under traffic (root, long)
 	@ECLUSE_KILLS=1000 $(BIN)/pytest -q --timeout=7200 tests/faults -k kill
+	@ECLUSE_CHANGES=10000 $(BIN)/pytest -q tests/packets/test_random_changes.py
 
 .PHONY: lock
 lock: $(VENV)/dev ## renew requirements/*.txt from pyproject.toml (needs uv)

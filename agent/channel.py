@@ -120,6 +120,7 @@ async def listen(
         task = asyncio.create_task(_converse(reader, writer, handler, allow, max_body, deadline))
         busy.add(task)
         task.add_done_callback(busy.discard)
+        task.add_done_callback(lambda _: writer.transport.abort())  # it may be cancelled before it ever ran
 
     server = await asyncio.start_unix_server(connected, sock=ours, backlog=_BACKLOG)
     return Listener(server, busy, None if sock else path)

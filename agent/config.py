@@ -71,6 +71,7 @@ class Config:
 
     `web`, `metrics_web`: TLS and passwords of the two ports (see `web`). `metrics_listen`: a port for metrics alone.
     `max_elements`: so many set elements may be refused anew to one company at once; more is held until somebody has looked.
+    `probe_interval`: seconds between two looks at each local application; 0: none are looked at from here.
     """
 
     policies: Path
@@ -89,6 +90,14 @@ class Config:
     serve_group: str | int | None = None
     operators_group: str | int | None = None
     max_elements: int = 2_000
+    probe_interval: int = 0
+    probe_group: str | int | None = None
+    probe_path: Path | None = None
+
+    @property
+    def probe_socket(self) -> Path:
+        """Where the probing role answers."""
+        return self.probe_path or self.run_dir / "probe.sock"
 
     @property
     def intake_socket(self) -> Path:
@@ -170,6 +179,9 @@ def _config(table: Table, base: Path) -> Config | None:
     serve_group = table.may("serve_group", _account, None)
     operators_group = table.may("operators_group", _account, None)
     max_elements = table.may("max_elements", kinds.between(1, 1_000_000), 2_000)
+    probe_interval = table.may("probe_interval", kinds.between(5, 600), 0)
+    probe_group = table.may("probe_group", _account, None)
+    probe_path = table.may("probe_socket", path, None)
     for attribute in ("name", "user"):
         seen = [getattr(each, attribute) for each in operators]
         for value in {each for each in seen if seen.count(each) > 1}:
@@ -195,6 +207,9 @@ def _config(table: Table, base: Path) -> Config | None:
         serve_group=serve_group,
         operators_group=operators_group,
         max_elements=max_elements,
+        probe_interval=probe_interval,
+        probe_group=probe_group,
+        probe_path=probe_path,
     )
 
 

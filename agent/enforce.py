@@ -22,6 +22,7 @@ from agent.kernel.choice import choose
 from agent.kernel.links import LinkWatch
 from agent.kernel.tracking import tracked
 from agent.ledger.sqlite import Ledger
+from agent.lookout import LocalLookout, Pace
 from agent.metrics import EnforcerMetrics
 from agent.model import Inventory
 from agent.relink import FollowedLinks, Relink
@@ -90,6 +91,16 @@ async def enforce(
             clock=clockwork,
             relink=FollowedLinks(gateway, LinkWatch()) if config.kernel != "memory" else Relink(),
         )
+        if config.probe_interval:
+            gateway.lookout = lookout = LocalLookout(
+                gateway,
+                socket=config.probe_socket,
+                pace=Pace(interval=config.probe_interval),
+                file=config.state_dir / "baseline.json",
+                take=enforcer.take,
+                wake=enforcer.wake.set,
+            )
+            enforcer.beside.append(lookout.run)
         look(clockwork, gateway, sources)  # before anything of now is written: the last fact tells whether it was set back
         enforcer.loaded()
         if problems:
@@ -133,6 +144,7 @@ async def _serve_sockets(enforcer: Enforcer, *, own_signals: bool) -> None:
         ),
     ]
     reloads: set[asyncio.Task[Any]] = set()
+    beside: list[asyncio.Task[None]] = []
 
     def on_stop() -> None:
         enforcer.stopping.set()
@@ -148,9 +160,13 @@ async def _serve_sockets(enforcer: Enforcer, *, own_signals: bool) -> None:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, on_stop)
         loop.add_signal_handler(signal.SIGHUP, on_hangup)
+        beside = [loop.create_task(work()) for work in enforcer.beside]
         await enforcer.run()
     finally:
         systemd.stopping()
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
         for listener in listeners:
             await listener.close()
         log.info("stopped; the rules stay and their leases run")

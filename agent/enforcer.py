@@ -13,7 +13,7 @@ Rules of this room:
 
 import asyncio
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,7 +55,7 @@ LOOK_SECONDS = 5.0
 
 @dataclass(kw_only=True)
 class Enforcer:
-    """The running role. `sources` are the configured billing systems with their secrets.
+    """The running role. `sources` are the configured billing systems with their secrets; `beside`: work that runs along with it.
 
     `adopting`: the compiled inventory that is under review. Until that is over, a restart compares with the one before it.
     """
@@ -73,6 +73,7 @@ class Enforcer:
     ready: bool = False
     policy_problems: tuple[str, ...] = ()
     adopting: Path | None = None
+    beside: list[Callable[[], Coroutine[Any, Any, None]]] = field(default_factory=list)
     desk: Desk = field(init=False)
     _touched: str = ""
     _heard: bool = False

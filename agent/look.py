@@ -82,6 +82,7 @@ def status(gateway: Gateway, policy_problems: tuple[str, ...]) -> dict[str, Any]
         "paused": stop.all is not None,
         "stop": _stop(stop) if stop or stop.fault else None,
         "breaker": _breaker(gateway),
+        "local": gateway.lookout.status(),
         "standing": [
             {
                 "policy": one.policy,
@@ -151,7 +152,8 @@ def explain(gateway: Gateway, company_id: str) -> dict[str, Any]:
     forecasting.tell((told,), forecasting.result(_ahead(gateway, (company_id,), now, now + _YEAR)))
     cases = [told_of | _persons(one.case, now) for told_of, one in zip(told["cases"], judgement.judged, strict=True)]
     links = sorted({each.link for _, each in company.attachments() if each.link in gateway.unlinked}, key=str) if company else ()
-    return {**told, "cases": cases, "links": _unlinked(gateway, links), "counters": _counters(gateway, company_id)}
+    seen = {"counters": _counters(gateway, company_id), "local": list(gateway.lookout.about(company_id))}
+    return {**told, "cases": cases, "links": _unlinked(gateway, links), **seen}
 
 
 def _unlinked(gateway: Gateway, names: Iterable[str | None]) -> list[dict[str, str]]:

@@ -8,6 +8,7 @@
 """
 
 from collections.abc import Iterable, Mapping
+from math import nan
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, generate_latest
 
@@ -40,6 +41,9 @@ OUTCOMES = (
 
 #: Why the listening role ended something unheard: the values of `why` in `ecluse_serve_refused_total`.
 REFUSED = ("busy", "handshake", "name", "password", "slow")
+
+#: What a look at a local application ends with: the values of `result` in `ecluse_probe_looks_total`.
+LOOKS = ("answered", "silent", "unable")
 
 #: The label of every source that is not configured.
 UNKNOWN = "unknown"
@@ -152,6 +156,7 @@ class EnforcerMetrics:
         # A series that only appears with its first event hides that event from rate().
         for kind in CHANGES:
             self._changes.labels(kind)
+        self._look_at(registry)
         for cause in REPAIRS:
             self._repairs.labels(cause)
         for kind in FAILURES:
@@ -159,6 +164,23 @@ class EnforcerMetrics:
         for operation in OPERATIONS:
             self._kernel_errors.labels(operation)
         self.know(self._sources)
+
+    def _look_at(self, registry: CollectorRegistry) -> None:
+        """Figures of looking at local applications."""
+        self._probe_up = Gauge(
+            "ecluse_probe_up", "1 when the probing role answered last time, NaN where nothing is looked at", registry=registry
+        )
+        self._probe_up.set(nan)
+        self._probe_answered = Gauge(
+            "ecluse_probe_last_answer_timestamp_seconds", "When the probing role last answered", registry=registry
+        )
+        self._looks = Counter("ecluse_probe_looks", "Looks at local applications by result", ["result"], registry=registry)
+        self._targets = Gauge(
+            "ecluse_probe_targets", "Applications, dependencies and controls by what was last seen", ["state"], registry=registry
+        )
+        for result in LOOKS:
+            self._looks.labels(result)
+            self._targets.labels(result)
 
     def know(self, sources: Iterable[str]) -> None:
         """Take the names of the billing sources configured now (after a reload)."""
@@ -282,6 +304,21 @@ class EnforcerMetrics:
     def contested(self, *, is_on: bool) -> None:
         """Whether other programs keep changing our table, so that repairs are spaced out."""
         self._contested.set(is_on)
+
+    def probe(self, *, up: bool, at: float | None = None) -> None:
+        """Whether the probing role answered, and when (UNIX seconds)."""
+        self._probe_up.set(up)
+        if at is not None:
+            self._probe_answered.set(at)
+
+    def look(self, result: str) -> None:
+        """One look at a local application; `result` is one of `continuity.Seen`."""
+        self._looks.labels(result).inc()
+
+    def targets(self, states: Mapping[str, int]) -> None:
+        """How many things that are looked at were last seen in each state."""
+        for state, count in states.items():
+            self._targets.labels(state).set(count)
 
     def unlinked(self, count: int) -> None:
         """How many links that attachments name can not be named in the kernel now."""

@@ -6,6 +6,7 @@ The roles speak over the same UNIX sockets as in production; only the process is
 import asyncio
 import signal
 
+from agent import probing
 from agent import serve as listening
 from agent.clockwork import Clockwork
 from agent.config import Config
@@ -47,6 +48,10 @@ async def run(
             )
         )
         roles.create_task(until_stopped(hand))
+        if config.probe_interval:
+            roles.create_task(
+                until_stopped(roles.create_task(probing.probing(config.probe_socket, group=config.probe_group, stopping=stop)))
+            )
         roles.create_task(until_stopped(face))
 
 

@@ -47,6 +47,7 @@ COMMANDS = {
     "run": "agent.cli.daemons",
     "serve": "agent.cli.daemons",
     "enforce": "agent.cli.daemons",
+    "probe": "agent.cli.daemons",
     "demo": "agent.cli.daemons",
 }
 

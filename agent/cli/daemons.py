@@ -1,4 +1,4 @@
-"""Floor 4. Commands that start a role: `run`, `serve`, `enforce`; and the demonstration.
+"""Floor 4. Commands that start a role: `run`, `serve`, `enforce`, `probe`; and the demonstration.
 
 Rules of this room:
 
@@ -52,7 +52,7 @@ def _role(module: str, config: Config, log_level: str) -> int:
 def run_(screen: Screen, config: Path | None, log_level: str) -> None:
     """Run all roles in one process: for a laptop, a test or a small gateway.
 
-    In production each role runs as a user of its own: `ecluse serve` and `ecluse enforce`.
+    In production each role runs as a user of its own: `ecluse serve`, `ecluse enforce` and `ecluse probe`.
     """
     del screen
     finish(_role("agent.run", configured(config), log_level))
@@ -67,6 +67,34 @@ def enforce_(screen: Screen, config: Path | None, log_level: str) -> None:
     """Run the enforcing role: verifies, owns the ledger, decides, and holds the firewall (CAP_NET_ADMIN)."""
     del screen
     finish(_role("agent.enforce", configured(config), log_level))
+
+
+@click.command(
+    "probe",
+    short_help="the role that looks at local applications",
+    epilog=examples("ecluse probe --config /etc/ecluse/ecluse.yaml"),
+)
+@_configured
+@speaks
+def probe_(screen: Screen, config: Path | None, log_level: str) -> None:
+    """Run the probing role: it looks at local applications as the enforcer asks. It needs no right and knows no secret."""
+    del screen
+    host = configured(config)
+    log.setup(log_level)
+    asyncio.run(_probe(host))
+
+
+async def _probe(config: Config) -> None:
+    """Answer until SIGTERM or SIGINT. A socket that systemd opened for us comes first."""
+    from agent import probing  # noqa: PLC0415 - rule 1
+
+    given = next((sock for _, sock in systemd.listening()), None)
+    listener = await probing.listen(config.probe_socket, group=config.probe_group, sock=given)
+    stop = _stopped_by_signals()
+    systemd.ready("answering")
+    await stop.wait()
+    systemd.stopping()
+    await listener.close(grace=1.0)
 
 
 @click.command("serve", short_help="the role that listens", epilog=examples("ecluse serve --config /etc/ecluse/ecluse.yaml"))
@@ -91,9 +119,7 @@ async def _serve(config: Config) -> None:
     metrics = [sock for name, sock in given if name == "metrics"]
     if not metrics and config.metrics_listen is not None:
         metrics = serve.bind(*config.metrics_listen)
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = _stopped_by_signals()
     systemd.ready("listening")
     await serve.serve(
         enforcer=config.intake_socket,
@@ -105,6 +131,14 @@ async def _serve(config: Config) -> None:
         metrics_web=config.metrics_web,
     )
     systemd.stopping()
+
+
+def _stopped_by_signals() -> asyncio.Event:
+    """An event that SIGTERM or SIGINT sets."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
 
 
 @click.command("demo", short_help="see it work, with real packets", epilog=examples("sudo ecluse demo"))

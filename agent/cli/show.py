@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from agent.cli.screen import Screen, bad, bold, good, open_point, safe, table, width
-from agent.cli.words import LABELS, LEDGER, OUT, POLICY, STATES, STRUCTURES, VERDICTS, heads, named, word
+from agent.cli.words import LABELS, LEDGER, OUT, POLICY, SEEN, STATES, STRUCTURES, VERDICTS, heads, named, word
 
 
 def facts(screen: Screen, pairs: Iterable[tuple[str, str]]) -> list[str]:
@@ -42,6 +42,7 @@ def status(screen: Screen, data: Mapping[str, Any]) -> list[str]:
             ("pause", _pause(screen, data)),
             ("breaker", _breaker(screen, data)),
             *(("standing", _standing(screen, one)) for one in data.get("standing") or ()),
+            ("local", _local(screen, part(data, "local"))),
             ("companies", screen.words((f"{seen} connues, {cut} suspendues", f"{seen} known, {cut} suspended"))),
             *(("feed", f"{safe(name)}  {screen.moment(at) or silent}") for name, at in part(data, "feeds").items()),
         ],
@@ -87,6 +88,20 @@ def _breaker(screen: Screen, data: Mapping[str, Any]) -> str:
     if breaker.get("comparing"):
         return open_point(screen.words(("politiques nouvelles en comparaison", "new policies are being compared")))
     return ""
+
+
+def _local(screen: Screen, local: Mapping[str, Any]) -> str:
+    """How local applications are seen; "" where nobody looks."""
+    if not local.get("configured"):
+        return ""
+    if not local.get("up"):
+        silent = bad(screen.words(("les essais ne répondent pas", "the probes give no answer")))
+        return f"{silent}  {safe(local.get('why') or '')}"
+    states = part(local, "states")
+    text = ", ".join(f"{safe(states.get(name, 0))} {word(screen, SEEN, name)}" for name in SEEN if states.get(name))
+    return f"{text}  {screen.moment(local.get('last_answer'))}" + "".join(
+        f"\n  {open_point(safe(one))}" for one in (local.get("silent") or ())[:5]
+    )
 
 
 def _standing(screen: Screen, one: Mapping[str, Any]) -> str:
@@ -160,6 +175,8 @@ def explain(screen: Screen, data: Mapping[str, Any]) -> list[str]:
     lines += _links(screen, data)
     if invoices := data.get("invoices"):
         lines += ["", *_invoices(screen, invoices)]
+    if local := data.get("local"):
+        lines += ["", *_seen(screen, local)]
     for case in data.get("cases") or ():
         lines += ["", *_case(screen, case, zone)]
     if later := screen.moment(data.get("next_at"), zone):
@@ -181,6 +198,18 @@ def _invoices(screen: Screen, invoices: Iterable[Mapping[str, Any]]) -> list[str
         for one in invoices
     ]
     return table(heads(screen, "invoice", "due", "principal", "remaining", "out"), rows, width())
+
+
+def _seen(screen: Screen, local: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What is looked at on the sites of a company, and what was seen last."""
+    rows = []
+    for one in local:
+        usual, port = part(one, "baseline"), one.get("port")
+        before = f"{usual.get('hours')} h, {usual.get('availability')} %, {usual.get('ms')} ms" if usual else ""
+        where = f"{safe(one.get('probe'))} {safe(one.get('address'))}" + (f" {safe(port)}" if port else "")
+        seen = f"{word(screen, SEEN, one.get('state'))} {safe(one.get('why') or '')}".strip()
+        rows.append([f"{safe(one.get('site'))}.{safe(one.get('name'))}", where, seen, before])
+    return table(heads(screen, "local", "watched", "state", "baseline"), rows, width())
 
 
 def _case(screen: Screen, case: Mapping[str, Any], zone: Any) -> list[str]:

@@ -119,8 +119,8 @@ SENTENCES: Mapping[str, Words] = {
         "preflight {result}, watched for {baseline_hours} h, {local_matches} local flows matched[ ({applications})]",
     ),
     "local.regressed": (
-        "l'application locale {application} ne répond plus ({regression})",
-        "local application {application} does not answer any more ({regression})",
+        "l'application locale {application} ne répond plus ({regression})[ : {reason}]",
+        "local application {application} does not answer any more ({regression})[: {reason}]",
     ),
     "local.recovered": (
         "l'application locale répond de nouveau ({regression})",

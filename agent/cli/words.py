@@ -19,6 +19,7 @@ LABELS: Mapping[str, Words] = {
     "approvals": ("validations", "approvals"),
     "at": ("au", "at"),
     "attachments": ("raccordements", "attachments"),
+    "baseline": ("avant la mesure", "before the measure"),
     "breaker": ("disjoncteur", "breaker"),
     "case": ("dossier", "case"),
     "ceiling": ("plafond", "ceiling"),
@@ -49,6 +50,7 @@ LABELS: Mapping[str, Words] = {
     "lease": ("bail jusqu'à", "lease until"),
     "link": ("lien hors d'atteinte", "link out of reach"),
     "ledger": ("registre", "ledger"),
+    "local": ("applications locales", "local applications"),
     "missing": ("manque", "missing"),
     "mode": ("mode", "mode"),
     "name": ("nom", "name"),
@@ -137,9 +139,19 @@ LEDGER: Mapping[str, Words] = {
     "writable": ("inscriptible", "writable"),
     "unwritable": ("NON INSCRIPTIBLE : aucune suspension, aucun bail renouvelé", "NOT WRITABLE: no suspension, no lease renewed"),
 }
+SEEN: Mapping[str, Words] = {
+    "answered": ("répond", "answers"),
+    "silent": ("MUETTE", "SILENT"),
+    "unable": ("indécidable d'ici", "can not be told from here"),
+    "unseen": ("pas encore vue", "not seen yet"),
+}
 
 _TONES: Mapping[str, Callable[[str], str]] = {
     "absent": faint,
+    "answered": good,
+    "silent": bad,
+    "unable": open_point,
+    "unseen": faint,
     "applying": open_point,
     "as_wanted": good,
     "drifted": bad,

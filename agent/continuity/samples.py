@@ -19,7 +19,7 @@ from agent.errors import ChannelError
 from agent.model import Company, Probe
 
 #: Things that may be asked about at once, characters of a reason, bytes of a name or path.
-MOST = 256
+MOST = 4096
 _MAX_WHY = 80
 _MAX_WORDS = 2048
 _LONGEST_MS = 600_000.0

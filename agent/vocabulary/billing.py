@@ -252,6 +252,7 @@ BILLING: Mapping[str, EventType] = by_name(
         "regression",
         "A local application that answered before a measure does not answer any more.",
         {"regression": identifier, "application": identifier},
+        {"reason": text},
     ),
     _billing("local.recovered", "regression", "The local application answers again.", {"regression": identifier}),
     _billing(

@@ -839,7 +839,7 @@ def test_an_expected_error_is_json_for_programs_and_a_traceback_only_for_debuggi
     assert isinstance(ecluse(*nobody, "--debug").exception, ChannelError)
 
 
-@pytest.mark.parametrize("name", ["run", "serve", "enforce"])
+@pytest.mark.parametrize("name", ["run", "serve", "enforce", "probe"])
 def test_a_role_with_a_wrong_configuration_says_every_problem_and_does_not_start(folder: Path, name: str) -> None:
     (folder / "ecluse.yaml").write_text("policies: p\nlisten: 1\nmode_ceiling: high\n")
     said = ecluse(name, "--config", str(folder / "ecluse.yaml"))

@@ -404,6 +404,19 @@ ROOMS: Mapping[str, Room] = {
             "ruleset": "where a company was connected before a reload",
         },
     ),
+    "lookout": Room(
+        floor=3,
+        may={
+            "channel": "asks the probing role",
+            "continuity": "what looks mean",
+            "gateway": "the value it looks for",
+            "case": "the order and the preflight of a case",
+            "record": "what stopped and did not recover",
+            "judge": "a company, as it was judged",
+            "leases": "the measure that a dry run takes as applied",
+            "proof": "a dry run is compiled and proven",
+        },
+    ),
     "relink": Room(
         floor=3,
         may={
@@ -445,13 +458,26 @@ ROOMS: Mapping[str, Room] = {
         },
     ),
     "operate": Room(floor=4, wiring=True),
+    # The role that looks outside: it is told where to look and says what it saw. It can not even import what it could decide with.
+    "probing": Room(
+        floor=4,
+        may={
+            "channel": "the socket it answers on",
+            "continuity": "the words of questions and answers",
+            "probe": "does the looking",
+        },
+    ),
     "enforcer": Room(floor=4, wiring=True, may={"operate": "knows which sources must report"}),
     "enforce": Room(
         floor=4,
         wiring=True,
         may={"enforcer": "starts it", "operate": "answers what persons ask over the operators' socket"},
     ),
-    "run": Room(floor=4, wiring=True, may={"serve": "both roles in one process", "enforce": "both roles in one process"}),
+    "run": Room(
+        floor=4,
+        wiring=True,
+        may={"serve": "all roles in one process", "enforce": "all roles in one process", "probing": "all roles in one process"},
+    ),
     "demo": Room(floor=4, wiring=True, may={"run": "shows the real thing", "serve": "starts it", "enforce": "starts it"}),
     "__main__": Room(floor=4, may={"cli": "python -m agent is the command line"}),
     "cli": Room(
@@ -460,6 +486,7 @@ ROOMS: Mapping[str, Room] = {
         may={
             "serve": "a command starts it",
             "enforce": "a command starts it",
+            "probing": "a command starts it",
             "run": "a command starts it",
             "demo": "a command starts it",
         },
@@ -669,8 +696,9 @@ def test_the_table_goes_round_in_no_circle() -> None:
     assert set(order) == set(ROOMS)
 
 
-def test_the_listening_face_can_reach_no_secret_no_ledger_and_no_kernel() -> None:
-    reached, todo = set(), ["serve"]
+@pytest.mark.parametrize("role", ["serve", "probing"])
+def test_the_roles_that_touch_the_network_can_reach_no_secret_no_ledger_and_no_kernel(role: str) -> None:
+    reached, todo = set(), [role]
     while todo:
         room = todo.pop()
         reached.add(room)

@@ -92,13 +92,18 @@ services:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Firm:
-    """A customer. Attachments are (prefix or "", interface, "vrf NAME" or ""); `out_of_reach`: services it narrows to class D."""
+    """A customer. Attachments are (prefix or "", interface, "vrf NAME" or ""); `out_of_reach`: services it narrows to class D.
+
+    `erp`: the probe of its software on site, instead of one that only says where it would be; `site`: more of its site.
+    """
 
     id: str
     attachments: tuple[tuple[str, str], ...]
     policy: str = "auto"
     subscriptions: tuple[str, ...] = ("vpn", "shared-documents", "portal", "dns")
     out_of_reach: tuple[str, ...] = ()
+    erp: str = ""
+    site: str = ""
 
 
 def firms(count: int, policy: str = "auto") -> tuple[Firm, ...]:
@@ -116,14 +121,15 @@ def customers(companies: Iterable[Firm]) -> str:
     for firm in companies:
         # Software on site, without which nothing is ever suspended without a person.
         inside = next((ip_network(prefix)[5] for prefix, _ in firm.attachments if prefix), "10.9.9.5")
-        erp = f'{{probe: tcp, address: "{inside}", port: 443}}'
+        erp = firm.erp or f'{{probe: tcp, address: "{inside}", port: 443}}'
+        software = f"local_applications: {{erp: {erp}}}" + (f", {firm.site}" if firm.site else "")
         places = ", ".join(_place(prefix, name) for prefix, name in firm.attachments)
         lines += [
             f"    {firm.id}:",
             f"      name: Firm {firm.id}",
             f"      contract: K-{firm.id}",
             f"      policy: {firm.policy}",
-            f"      sites: {{paris: {{timezone: Europe/Paris, attachments: [{places}], local_applications: {{erp: {erp}}}}}}}",
+            f"      sites: {{paris: {{timezone: Europe/Paris, attachments: [{places}], {software}}}}}",
             "      subscriptions:",
             *(f"        {name}: {{{'class: D' if name in firm.out_of_reach else ''}}}" for name in firm.subscriptions),
         ]
@@ -238,7 +244,7 @@ class House:
     # --- roles ------------------------------------------------------------------------------------------------------
 
     def start(self, role: str, *, prefix: Sequence[str] = (), wait: bool = True, watched: bool = False) -> subprocess.Popen[bytes]:
-        """Start `enforce` (with the test's clock) or `serve` (the real command).
+        """Start `enforce` (with the test's clock), `serve` or `probe` (the real commands).
 
         Args:
             role: which.
@@ -248,7 +254,7 @@ class House:
         """
         own = [DAEMON, self.config, self.offset, *(["watched"] * watched)]
         if role != "enforce":
-            own = ["-m", "agent", "serve", "--config", self.config]
+            own = ["-m", "agent", role, "--config", self.config]
         environment = {name: os.environ[name] for name in ("PATH", "LANG", "COVERAGE_PROCESS_START") if name in os.environ}
         with (self.directory / f"{role}.log").open("ab") as output:
             process = self.space.start(
@@ -263,7 +269,8 @@ class House:
 
     def start_is_over(self, role: str) -> None:
         """Wait until a role is ready; fails with its log."""
-        process, ready = self.roles[role], self.enforcing if role == "enforce" else self.listening
+        ready = {"enforce": self.enforcing, "serve": self.listening, "probe": self.probing}[role]
+        process = self.roles[role]
         until(lambda: ready() or process.poll() is not None, 20, what=f"{role} is ready")
         assert process.poll() is None, self.log(role)
 
@@ -280,6 +287,12 @@ class House:
         except OSError:
             return False
         return True
+
+    def probing(self) -> bool:
+        """Whether the probing role answers."""
+        with contextlib.suppress(ChannelError):
+            return bool(channel.ask(self.run / "probe.sock", {"ask": "ready"}, timeout=5)[0]["ready"])
+        return False
 
     def kill(self, role: str = "enforce") -> None:
         """kill -9 of a role, and wait until it is gone."""
