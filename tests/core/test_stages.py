@@ -5,7 +5,7 @@ Tables first, then walks through time. What the kernel makes of it is in tests/c
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent import report
 from agent.calendar import in_effect
 from agent.case import cases
 from agent.decide import Act
@@ -22,7 +23,7 @@ from agent.judge import Judged
 from agent.model import PLAIN, Effect, Mode, Policy, Protected, Site, Subscription, Terms, Window
 from agent.policy.kinds import hours
 from agent.stages import below, effect_of, first, hours_words, ladder, read_effect, strength, words, write_effect
-from tests.core.stories import ANNEX, POLICY, ZA, Story, Walk, at, lines, reminded, ripe, suspended
+from tests.core.stories import ANNEX, POLICY, ZA, Story, Walk, at, judgement_of, lines, reminded, ripe, suspended
 
 #: The policies of these tests: gentler measures first, and in each the values that its tests look at.
 CAPPED = replace(POLICY, stages=(2, 3), waive_gentler_stages="", stage3_min_debt=Decimal(2000))
@@ -650,3 +651,27 @@ def test_a_measure_restricted_to_hours_asks_for_a_look_at_each_switch() -> None:
     assert evening.judged[0].decision.act is Act.KEEP
     assert evening.next_at is not None
     assert evening.next_at <= at("2026-03-31 07:00")
+
+
+def test_hours_that_go_over_midnight_belong_to_the_day_they_begin_on() -> None:
+    night = (Window(days=(0,), start=time(22), end=time(6)),)
+
+    def on(when: str) -> bool:
+        return in_effect(at(when), hours=night, timezones=("Europe/Paris",)).on
+
+    # 30 March 2026 is a Monday
+    tried = ("29 23:00", "30 05:00", "30 21:59", "30 22:00", "31 05:59", "31 06:00", "31 22:00")
+    found = {when: on(f"2026-03-{when}") for when in tried}
+    assert [when for when, is_on in found.items() if is_on] == ["30 22:00", "31 05:59"]
+
+
+def test_a_step_down_under_way_and_a_gentler_measure_in_force_are_told_as_what_they_are() -> None:
+    story = waived().paid("2800.01", "2026-03-31 10:00")
+    moving = story.case("2026-03-31 10:00", policy=CAPPED, lease=at("2026-03-31 12:00"))
+    assert report.state(moving) == "lowering"
+    slower = story.lowered("2026-03-31 10:00")
+    now = at("2026-03-31 10:05")
+    found = judgement_of(slower.record, now, policy=CAPPED, leases={"za:N1": at("2026-03-31 12:00")})
+    told = report.judgement(found, ZA, CAPPED, now)
+    assert "512" in told["answer"]["en"]
+    assert "512" in told["answer"]["fr"]
