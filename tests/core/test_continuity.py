@@ -32,6 +32,7 @@ from agent.continuity import (
     trial,
     write_past,
 )
+from agent.continuity.baseline import merged
 from agent.continuity.samples import MOST, read_answer, read_question, write_answer, write_question
 from agent.errors import ChannelError
 from agent.model import Dependency, LocalApplication, Probe
@@ -417,3 +418,9 @@ def test_a_past_in_which_nothing_ever_answered_has_no_latency() -> None:
 def test_what_is_no_past_is_said_to_be_none(row: Any) -> None:
     with pytest.raises(ValueError, match="not what was seen"):
         read_past(row)
+
+
+def test_only_what_was_seen_is_kept_over_a_restart() -> None:
+    past = watched(1)
+    kept = merged({"erp": past, "licence": Past()})
+    assert {name: read_past(row) for name, row in kept.items()} == {"erp": past}

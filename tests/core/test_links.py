@@ -34,6 +34,7 @@ def test_what_is_there_at_the_start_is_taken_at_once():
 def test_a_link_that_is_gone_is_let_go_of_at_once_and_its_name_is_free():
     one = following(ZA)
     one.left(ZA.ifindex)
+    one.left(ZA.ifindex)  # told twice, as after lost notifications
     assert one.moved(1.0).gone == {"za0"}
     assert taken(one) == frozenset()
     assert one.moved(2.0).gone == frozenset(), "told once"

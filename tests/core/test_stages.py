@@ -665,6 +665,16 @@ def test_hours_that_go_over_midnight_belong_to_the_day_they_begin_on() -> None:
     assert [when for when, is_on in found.items() if is_on] == ["30 22:00", "31 05:59"]
 
 
+def test_hours_within_a_day_end_on_that_day() -> None:
+    lunch = (Window(days=(0,), start=time(12), end=time(14)),)
+    found = {
+        hour: in_effect(at(f"2026-03-30 {hour}"), hours=lunch, timezones=("Europe/Paris",)).on
+        for hour in ("11:59", "12:00", "14:00")
+    }
+    assert found == {"11:59": False, "12:00": True, "14:00": False}
+    assert not in_effect(at("2026-03-31 12:30"), hours=lunch, timezones=("Europe/Paris",)).on
+
+
 def test_a_step_down_under_way_and_a_gentler_measure_in_force_are_told_as_what_they_are() -> None:
     story = waived().paid("2800.01", "2026-03-31 10:00")
     moving = story.case("2026-03-31 10:00", policy=CAPPED, lease=at("2026-03-31 12:00"))
