@@ -4,16 +4,21 @@
 2. Under journald a line starts with its priority (`<4>`) and has no time, since the journal adds both; otherwise it
    starts with the time in UTC.
 3. A line is a line: control characters in messages and values are escaped, so that text from outside can not forge one.
-4. Values are plain things only (text, numbers, times, addresses, paths). Anything else, above all bytes and secrets, is
+4. Nobody waits for who reads the log: lines go to a thread of their own, and what it can not get rid of is counted and dropped.
+   A journal that hangs must not keep a payment from restoring.
+5. Values are plain things only (text, numbers, times, addresses, paths). Anything else, above all bytes and secrets, is
    written as `***`. So a secret passed by mistake does not come out, whatever its `repr` does.
 """
 
 import json
 import logging
 import os
+import queue
 import re
 import sys
+import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -22,6 +27,12 @@ from pathlib import PurePath
 from typing import Any, TextIO
 
 HIDDEN = "***"
+
+#: Lines that wait for a reader; more are dropped.
+MOST_LINES = 2_000
+
+#: So long a process that ends waits for its last lines to be written.
+CLOSING_SECONDS = 1.0
 
 _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (logging.DEBUG, 7))
 _PLAIN = (str, int, float, Decimal, date, timedelta, PurePath, IPv4Address, IPv4Network, IPv6Address, IPv6Network)
@@ -39,19 +50,20 @@ def setup(level: str = "info", *, stream: TextIO | None = None, environment: Map
 
     Args:
         level: `debug`, `info`, `warning` or `error`.
-        stream: where to.
+        stream: where to, each line at once; left out, standard error, by a thread.
         environment: `JOURNAL_STREAM` says whether the stream is the journal.
 
     Raises:
         ValueError: no such level.
     """
     target = sys.stderr if stream is None else stream
-    handler = logging.StreamHandler(target)
+    handler: logging.Handler = Unhurried(target) if stream is None else logging.StreamHandler(target)
     handler.setFormatter(Formatter(journal=is_journal(target, environment)))
     handler.addFilter(hide)
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)
+        old.close()
     root.addHandler(handler)
     root.setLevel(level.upper())
 
@@ -90,6 +102,42 @@ def plain(value: Any) -> Any:
     if isinstance(value, BaseException):
         return f"{type(value).__name__}: {value}"
     return HIDDEN
+
+
+class Unhurried(logging.Handler):
+    """Writes lines from a thread, so that whoever logs never waits for the stream."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream = stream
+        self._lines: queue.Queue[str | None] = queue.Queue(MOST_LINES)
+        self._dropped = 0
+        self._writer = threading.Thread(target=self._write, name="log", daemon=True)
+        self._writer.start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hand one record over."""
+        try:
+            self._lines.put_nowait(self.format(record))
+        except queue.Full:
+            self._dropped += 1
+        except Exception:  # noqa: BLE001 - what can not be told must not stop what is done
+            self.handleError(record)
+
+    def close(self) -> None:
+        """Give what waits a moment to be written; whoever ends does not wait for a reader that hangs."""
+        with suppress(queue.Full):
+            self._lines.put_nowait(None)
+            self._writer.join(CLOSING_SECONDS)
+        super().close()
+
+    def _write(self) -> None:
+        while (line := self._lines.get()) is not None:
+            dropped, self._dropped = self._dropped, 0
+            lost = f"{dropped} lines of the log were lost before this one\n" if dropped else ""
+            with suppress(OSError, ValueError):  # nobody is there to be told
+                self._stream.write(f"{lost}{line}\n")
+                self._stream.flush()
 
 
 class Formatter(logging.Formatter):
