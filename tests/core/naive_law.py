@@ -401,6 +401,8 @@ class One:
     def _g16(self, policy: Any, classes: Mapping[str, str], lifted: set[str]) -> bool | None:
         if self.company is None:
             return None
+        if not self.notice["services"]:
+            return False
         narrowed = {one.service: one.class_.value for one in self.company.subscriptions if one.class_ is not None}
         for name in self.notice["services"]:
             if classes.get(name) != "A" or narrowed.get(name, "A") != "A":
