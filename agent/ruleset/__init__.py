@@ -22,7 +22,6 @@ from agent.ruleset.chains import NO_NEEDS, Needs, structure
 from agent.ruleset.naming import (
     INTERFACE_BYTES,
     REFUSE,
-    address_length,
     chain_name,
     has_family,
     interface_of,
@@ -44,7 +43,6 @@ __all__ = [
     "Ends",
     "Needs",
     "Rest",
-    "address_length",
     "candidates",
     "chain_name",
     "ends_of",

@@ -89,11 +89,6 @@ def key_length(members: MemberSet) -> int:
     return sum(_end_length(members, *end) for end in _ends(members))
 
 
-def address_length(members: MemberSet) -> int:
-    """How many bytes of the member's own end are its address."""
-    return _address_bytes(members.family, members.prefixlen)
-
-
 def _ends(members: MemberSet) -> tuple[tuple[int, bool], ...]:
     own = (members.prefixlen, members.interface)
     return (own,) if members.other is None else (own, members.other)

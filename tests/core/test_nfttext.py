@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from agent.model import L4, Selector, Service, ServiceClass, Shape
 from agent.nfttext import render, rule_comments
 from agent.rules import Structure
-from agent.ruleset import structure
+from agent.ruleset import Needs, structure
 from tests.core.strategies import shapes_of, worlds
+from tests.core.test_rest import CATALOGUE, NEEDS, SHAPES
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "ruleset"
 
@@ -50,7 +51,11 @@ RANGES = (
 )
 
 
-@pytest.mark.parametrize(("name", "arguments"), [("hosts", HOSTS), ("ranges", RANGES), ("nothing", ({}, []))])
+#: Caps, draining where connections are tracked, and stage 4.
+STAGES = (CATALOGUE, SHAPES, Needs(cap=True, drain=True, tracked=True, rest=NEEDS.rest))
+
+
+@pytest.mark.parametrize(("name", "arguments"), [("hosts", HOSTS), ("ranges", RANGES), ("stages", STAGES), ("nothing", ({}, []))])
 def test_the_text_is_what_was_reviewed(name, arguments):
     path = GOLDEN / f"{name}.nft"
     text = render(structure(*arguments))

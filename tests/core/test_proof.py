@@ -12,6 +12,7 @@ from agent.errors import ProofFailed
 from agent.model import L4, Attachment, Company, Selector, Service, ServiceClass, Shape, Site, Subscription
 from agent.proof import prove, prove_members, prove_standing
 from agent.rules import (
+    CapMembers,
     Chain,
     DispatchFamily,
     Element,
@@ -138,6 +139,7 @@ def with_entry(map_name, **entry):
 HOST = ip_network("203.0.113.99")
 WRONG = {
     "refuses everybody": with_chain("to4_ged", Refuse(tcp=False)),
+    "caps without asking for a service": with_chain("forward4", CapMembers(set="ged4_24", side=Side.SOURCE)),
     "asks no service first": with_chain("forward4", RefuseMembers(set="ged4_24", side=Side.SOURCE)),
     "asks no service first, by family": with_chain("forward", DispatchFamily(family=4, chain="to4_ged"), hook="forward"),
     "asks another service's set": with_chain("to4_ged", RefuseMembers(set="vpn4_24", side=Side.SOURCE)),

@@ -25,7 +25,7 @@ from agent.model import (
 from agent.plan import plan
 from agent.proof import prove, prove_members
 from agent.rules import Chain, Essential, Found, Key, Observed, PassEssential, PassPairs, Use
-from agent.ruleset import Needs, Rest, candidates, ends_of, members, structure
+from agent.ruleset import Needs, Rest, candidates, ends_of, members, read_ends, read_key, structure
 from tests.core.packet_evaluator import SYN, TCP, UDP, Packet, fate, left_over, walk
 from tests.core.strategies import LINKS, TODAY, VRFS, networks, networks_of, shapes_of, storms, worlds
 
@@ -321,3 +321,121 @@ def test_a_place_where_no_service_of_the_measure_is_delivered_is_not_taken_to_st
     one_site = replace(ZA, subscriptions=(Subscription(service="ged", sites=("za-2",)),))
     found = members(one_site, ("ged",), "case-1", LEASE_MS, CATALOGUE, TODAY, terms=Terms(stage=4))
     assert {e.key for e in found if e.set.startswith("rest_")} == {bytes((10, 2, 0, 0))}
+
+
+# --- what is left of something protected --------------------------------------------------------------------------------
+
+RANGE = ip_network("203.0.113.32/28")
+
+#: Entries for the protected range of `pay`, UDP 1000-2000: all of it in pieces, and pieces with something missing.
+WHOLE = {
+    "one entry": [(RANGE, (1000, 2000))],
+    "ports in two": [(RANGE, (1000, 1499)), (RANGE, (1500, 2000))],
+    "addresses in two": [(ip_network("203.0.113.32/29"), (1000, 2000)), (ip_network("203.0.113.40/29"), (1000, 2000))],
+    "more than was asked": [(ip_network("203.0.113.0/24"), (0, 65535))],
+}
+HOLES = {
+    "the first port": [(RANGE, (1001, 2000))],
+    "the last port": [(RANGE, (1000, 1999))],
+    "a port between": [(RANGE, (1000, 1499)), (RANGE, (1501, 2000))],
+    "the upper half": [(ip_network("203.0.113.32/29"), (1000, 2000))],
+    "the lower half": [(ip_network("203.0.113.40/29"), (1000, 2000))],
+    "everything": [(ip_network("203.0.113.48/28"), (1000, 2000))],
+}
+
+
+def with_ranges(pieces):
+    """The ruleset with these entries, and the single port of the service, in its map of ranges."""
+    spare = next(one for one in BUILT.maps if one.name == "spare_ranges4")
+    kept = tuple(entry for entry in spare.entries if entry.ports == (3000, 3000))
+    assert len(kept) == 1
+    made = tuple(replace(kept[0], prefix=prefix, ports=ports) for prefix, ports in pieces)
+    return replace(BUILT, maps=tuple(replace(one, entries=(*kept, *made)) if one is spare else one for one in BUILT.maps))
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_something_protected_may_be_let_through_in_pieces(name):
+    assert prove(with_ranges(WHOLE[name]), [], LOCAL, CATALOGUE).leftovers
+
+
+@pytest.mark.parametrize("name", HOLES)
+def test_no_piece_of_something_protected_may_be_missing(name):
+    with pytest.raises(ProofFailed, match="pay, which may never be hit"):
+        prove(with_ranges(HOLES[name]), [], LOCAL, CATALOGUE)
+
+
+def test_an_entry_for_one_protocol_is_not_enough_where_every_protocol_is_protected():
+    for below, above in ((L4.TCP, L4.UDP), (L4.UDP, L4.TCP)):
+        spare = next(one for one in BUILT.maps if one.name == "spare_any4")
+        entries = tuple(replace(entry, protocol=protocol) for entry in spare.entries for protocol in (below, above))
+        maps = tuple(replace(one, entries=entries) if one is spare else one for one in BUILT.maps)
+        with pytest.raises(ProofFailed, match="dns, which may never be hit"):
+            prove(replace(BUILT, maps=maps), [], LOCAL, CATALOGUE)
+
+
+# --- links, draining, keys ------------------------------------------------------------------------------------------------
+
+LINKED = replace(
+    ZA,
+    sites=(
+        Site(
+            id="za-1",
+            timezone="Europe/Paris",
+            attachments=(Attachment(interface="za0"), Attachment(prefix=ip_network("10.1.1.0/24"))),
+        ),
+    ),
+)
+
+
+def test_a_whole_link_at_stage_4_stays_connected_with_itself_and_with_its_site():
+    needs = Needs(drain=True, tracked=True, rest=rest_of((LINKED,), CATALOGUE))
+    kinds = [(4, 0, True), (6, 0, True), (4, 24, False)]
+    built = structure(CATALOGUE, [Shape(service="ged", family=f, prefixlen=n, interface=i) for f, n, i in kinds], needs)
+    proven = prove(built, [], [], CATALOGUE)
+    wanted = members(LINKED, ("ged",), "case-1", LEASE_MS, CATALOGUE, TODAY, terms=Terms(stage=4, drain_ms=60_000))
+    prove_members(wanted, LINKED, ("ged",), proven, stage=4)
+    present: dict[str, set[bytes]] = {}
+    for element in wanted:
+        present.setdefault(element.set, set()).add(element.key)
+
+    def at(source, destination, **fields):
+        packet = Packet(source=ip_address(source), destination=ip_address(destination), protocol=UDP, **fields)
+        return walk(built, present, packet)
+
+    assert at("172.16.0.1", "192.0.2.1", interface_in="za0") == "prohibited"
+    assert at("172.16.0.1", "192.0.2.1", interface_in="za0", established=True) == "accept"
+    assert at("172.16.0.1", "172.16.9.9", interface_in="za0", interface_out="za0") == "accept"
+    assert at("172.16.0.1", "10.1.1.9", interface_in="za0") == "accept"
+    assert at("10.1.1.9", "172.16.0.1", interface_in="eth5", interface_out="za0") == "accept"
+    assert at("172.16.0.1", "192.0.2.1", interface_in="zb0") == "accept"
+    assert {Key(set=e.set, key=e.key) for e in wanted} <= set(candidates(LINKED, CATALOGUE, needs=needs))
+    leases = {
+        element.set.partition("_")[0]: element.timeout_ms for element in wanted if "_if" in element.set or "if_0" in element.set
+    }
+    assert (leases["rest"], leases["open"], leases["pair"] > LEASE_MS) == (LEASE_MS, 60_000, True)
+
+
+def test_keys_of_pairs_are_read_back_as_both_ends():
+    sets = {one.name: one for one in BUILT.sets}
+    pairs = [element for element in WANTED if element.set.startswith("pair_")]
+    for element in pairs:
+        (interface, near), (behind, far) = read_ends(sets[element.set], element.key)
+        assert read_key(sets[element.set], element.key) == (interface, near)
+        assert behind is None
+        assert far.prefixlen in (24, 26, 32, 64)
+    with pytest.raises(ValueError, match="does not have 3 bytes"):
+        read_ends(sets[pairs[0].set], b"abc")
+
+
+def test_stage_4_without_anything_protected_needs_no_map_and_an_empty_one_no_chain():
+    alone = structure({"ged": GED}, SHAPES, Needs(rest=Rest(ends=NEEDS.rest.ends, spared=())))
+    assert not [one for one in alone.maps if one.name.startswith("spare")]
+    assert prove(alone, [], [], {"ged": GED}).leftovers
+    nothing = structure({"ged": GED}, SHAPES, Needs(rest=Rest(ends=frozenset(), spared=NEEDS.rest.spared)))
+    assert nothing == structure({"ged": GED}, SHAPES)
+
+
+def test_a_member_of_stage_4_that_would_stay_for_ever_is_refused():
+    endless = [replace(one, timeout_ms=0) if one.set.startswith("rest_") else one for one in WANTED]
+    with pytest.raises(ProofFailed, match="without an end"):
+        prove_members(endless, ZA, ("ged",), PROVEN, stage=4)
