@@ -53,7 +53,7 @@ demo: $(VENV)/run ## the main job on real nftables and real packets, in namespac
 	@$(BIN)/ecluse demo
 
 .PHONY: test
-test: lint coverage .cache/prometheus ## everything: lint, core, contracts, packets, faults, processes (root)
+test: lint coverage .cache/prometheus .cache/release ## everything: lint, core, contracts, packets, faults, processes (root)
 	@$(BIN)/pytest -q -n auto -m hypothesis tests/core
 	@$(BIN)/pytest --ignore=tests/core
 
@@ -87,6 +87,24 @@ prometheus: .cache/prometheus ## unpack Debian's Prometheus for the tests of mon
 	  { apt-get update -qq && apt-get download -qq prometheus; }; } && rm -rf ../unpacked && dpkg -x prometheus_*.deb ../unpacked
 	@rm -rf .cache/fetch && mv .cache/unpacked $@
 
+# What a release is made with, apart from what we develop with.
+.cache/release: $(VENV)/run requirements/build.txt requirements/release.txt
+	@rm -rf $@ && $(PYTHON) -m venv $@
+	@$@/bin/pip install -q --disable-pip-version-check --require-hashes -r requirements/build.txt -r requirements/release.txt
+
+OUT := dist
+.PHONY: dist
+dist: .cache/release ## sdist and wheel, the same bytes whoever builds them
+	@SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)} .cache/release/bin/python -m release.dist $(OUT)
+
+.PHONY: sbom
+sbom: .cache/release ## the list of parts (CycloneDX) of what the lock installs, with licences
+	@rm -rf .cache/locked && $(PYTHON) -m venv --without-pip .cache/locked && mkdir -p $(OUT)
+	@.cache/release/bin/pip --python .cache/locked/bin/python install -q --disable-pip-version-check --require-hashes -r requirements/run.txt
+	@.cache/release/bin/cyclonedx-py environment --pyproject pyproject.toml --mc-type application --output-reproducible \
+	  --of JSON -o $(OUT)/ecluse.cdx.json .cache/locked/bin/python 2>/dev/null
+	@echo $(OUT)/ecluse.cdx.json
+
 .PHONY: bench
 bench: $(VENV)/dev ## figures, printed and written to bench/results.json (root)
 	@$(BIN)/python -m bench
@@ -108,4 +126,4 @@ lock: $(VENV)/dev ## renew requirements/*.txt from pyproject.toml (needs uv)
 
 .PHONY: clean
 clean: ## remove the virtual environment and caches
-	@rm -rf $(VENV) .cache build .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	@rm -rf $(VENV) .cache build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

@@ -4,17 +4,20 @@
 2. Under journald a record goes over the journal's own socket: the line, its priority, and each field as `ECLUSE_COMPANY=za`, so
    that `journalctl ECLUSE_COMPANY=za` finds it. Elsewhere a line starts with the time in UTC.
 3. A line is a line: control characters in messages and values are escaped, so that text from outside can not forge one.
-4. Values are plain things only (text, numbers, times, addresses, paths). Anything else, above all bytes and secrets, is
+4. Nobody waits for who reads the log: lines go to a thread of their own, and what it can not get rid of is counted and dropped.
+   A journal that hangs must not keep a payment from restoring.
+5. Values are plain things only (text, numbers, times, addresses, paths). Anything else, above all bytes and secrets, is
    written as `***`. So a secret passed by mistake does not come out, whatever its `repr` does.
-5. Logging never waits: what a journal that is stuck does not take is lost. The ledger is what must not lose anything.
 """
 
 import json
 import logging
 import os
+import queue
 import re
 import socket
 import sys
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
@@ -26,6 +29,12 @@ from typing import Any, TextIO
 
 HIDDEN = "***"
 JOURNAL = Path("/run/systemd/journal/socket")
+
+#: Lines that wait for a reader; more are dropped.
+MOST_LINES = 2_000
+
+#: So long a process that ends waits for its last lines to be written.
+CLOSING_SECONDS = 1.0
 
 _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (logging.DEBUG, 7))
 _PLAIN = (str, int, float, Decimal, date, timedelta, PurePath, IPv4Address, IPv4Network, IPv6Address, IPv6Network)
@@ -50,7 +59,7 @@ def setup(
 
     Args:
         level: `debug`, `info`, `warning` or `error`.
-        stream: where to.
+        stream: where to, each line at once; left out, standard error, by a thread.
         environment: `JOURNAL_STREAM` says whether the stream is the journal.
         journal: the journal's socket.
 
@@ -59,12 +68,15 @@ def setup(
     """
     target = sys.stderr if stream is None else stream
     to_journal = is_journal(target, environment)
-    handler = Journal(target, journal) if to_journal else logging.StreamHandler(target)
+    handler: logging.Handler = Unhurried(target) if stream is None else logging.StreamHandler(target)
     handler.setFormatter(Formatter(journal=to_journal))
+    if to_journal:
+        handler = Journal(journal, otherwise=handler)
     handler.addFilter(hide)
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)
+        old.close()
     root.addHandler(handler)
     root.setLevel(level.upper())
 
@@ -105,15 +117,52 @@ def plain(value: Any) -> Any:
     return HIDDEN
 
 
-class Journal(logging.StreamHandler[TextIO]):
-    """Sends records to the journal with their fields; where it has no socket, to the stream, whose lines it reads as well."""
+class Unhurried(logging.Handler):
+    """Writes lines from a thread, so that whoever logs never waits for the stream."""
 
-    def __init__(self, stream: TextIO, path: Path) -> None:
-        super().__init__(stream)
-        self._path = os.fspath(path)
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream = stream
+        self._lines: queue.Queue[str | None] = queue.Queue(MOST_LINES)
+        self._dropped = 0
+        self._writer = threading.Thread(target=self._write, name="log", daemon=True)
+        self._writer.start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """One record; several entries when it has a traceback."""
+        """Hand one record over."""
+        try:
+            self._lines.put_nowait(self.format(record))
+        except queue.Full:
+            self._dropped += 1
+        except Exception:  # noqa: BLE001 - what can not be told must not stop what is done
+            self.handleError(record)
+
+    def close(self) -> None:
+        """Give what waits a moment to be written; whoever ends does not wait for a reader that hangs."""
+        with suppress(queue.Full):
+            self._lines.put_nowait(None)
+            self._writer.join(CLOSING_SECONDS)
+        super().close()
+
+    def _write(self) -> None:
+        while (line := self._lines.get()) is not None:
+            dropped, self._dropped = self._dropped, 0
+            lost = f"{dropped} lines of the log were lost before this one\n" if dropped else ""
+            with suppress(OSError, ValueError):  # nobody is there to be told
+                self._stream.write(f"{lost}{line}\n")
+                self._stream.flush()
+
+
+class Journal(logging.Handler):
+    """Sends records to the journal with their fields; where it has no socket, lines go the other way, which it reads as well."""
+
+    def __init__(self, path: Path, *, otherwise: logging.Handler) -> None:
+        super().__init__()
+        self._path, self._otherwise = os.fspath(path), otherwise
+        self.setFormatter(otherwise.formatter)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One record; several entries when it has a traceback. What a journal that hangs does not take is lost (rule 4)."""
         found = {"ECLUSE_ROOM": record.name.removeprefix("agent."), **getattr(record, "fields", {})}
         more = "".join(f"{_field(name)}={_escape(_text(value))}\n" for name, value in found.items())
         try:
@@ -123,10 +172,15 @@ class Journal(logging.StreamHandler[TextIO]):
                     entry = f"PRIORITY={priority}\nSYSLOG_IDENTIFIER=ecluse\nMESSAGE={text}\n{more}"
                     channel.sendto(entry.encode(), self._path)
         except BlockingIOError:
-            pass  # rule 5
+            pass
         except OSError:
             with suppress(OSError):
-                super().emit(record)
+                self._otherwise.emit(record)
+
+    def close(self) -> None:
+        """With the other way."""
+        self._otherwise.close()
+        super().close()
 
 
 class Formatter(logging.Formatter):

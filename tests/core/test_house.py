@@ -303,6 +303,8 @@ ROOMS: Mapping[str, Room] = {
         may={
             "doctor": "reads what it judges",
             "clock": "does the kernel know it to be right",
+            "config": "which files are ours",
+            "web": "when the certificates end",
             "kernel": "tries in a namespace of its own what this kernel can do",
             "ruleset": "with a table like ours",
         },
