@@ -4,8 +4,8 @@
 2. Under journald a record goes over the journal's own socket: the line, its priority, and each field as `ECLUSE_COMPANY=za`, so
    that `journalctl ECLUSE_COMPANY=za` finds it. Elsewhere a line starts with the time in UTC.
 3. A line is a line: control characters in messages and values are escaped, so that text from outside can not forge one.
-4. Nobody waits for who reads the log: lines go to a thread of their own, and what it can not get rid of is counted and dropped.
-   A journal that hangs must not keep a payment from restoring.
+4. Nobody waits for who reads the log: lines go to a thread of their own, and what it can not get rid of is counted and dropped;
+   so is what a journal that is stuck does not take. Nothing must keep a payment from restoring, and the ledger loses nothing.
 5. Values are plain things only (text, numbers, times, addresses, paths). Anything else, above all bytes and secrets, is
    written as `***`. So a secret passed by mistake does not come out, whatever its `repr` does.
 """
@@ -68,10 +68,12 @@ def setup(
     """
     target = sys.stderr if stream is None else stream
     to_journal = is_journal(target, environment)
-    handler: logging.Handler = Unhurried(target) if stream is None else logging.StreamHandler(target)
+    handler: logging.Handler
+    if to_journal or stream is None:
+        handler = Journal(target, journal) if to_journal else Unhurried(target)
+    else:
+        handler = logging.StreamHandler(target)
     handler.setFormatter(Formatter(journal=to_journal))
-    if to_journal:
-        handler = Journal(journal, otherwise=handler)
     handler.addFilter(hide)
     root = logging.getLogger()
     for old in root.handlers[:]:
@@ -153,16 +155,15 @@ class Unhurried(logging.Handler):
                 self._stream.flush()
 
 
-class Journal(logging.Handler):
-    """Sends records to the journal with their fields; where it has no socket, lines go the other way, which it reads as well."""
+class Journal(Unhurried):
+    """Sends records to the journal with their fields; where it has no socket, to the stream, whose lines it reads as well."""
 
-    def __init__(self, path: Path, *, otherwise: logging.Handler) -> None:
-        super().__init__()
-        self._path, self._otherwise = os.fspath(path), otherwise
-        self.setFormatter(otherwise.formatter)
+    def __init__(self, stream: TextIO, path: Path) -> None:
+        super().__init__(stream)
+        self._path = os.fspath(path)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """One record; several entries when it has a traceback. What a journal that hangs does not take is lost (rule 4)."""
+        """One record; several entries when it has a traceback."""
         found = {"ECLUSE_ROOM": record.name.removeprefix("agent."), **getattr(record, "fields", {})}
         more = "".join(f"{_field(name)}={_escape(_text(value))}\n" for name, value in found.items())
         try:
@@ -172,15 +173,9 @@ class Journal(logging.Handler):
                     entry = f"PRIORITY={priority}\nSYSLOG_IDENTIFIER=ecluse\nMESSAGE={text}\n{more}"
                     channel.sendto(entry.encode(), self._path)
         except BlockingIOError:
-            pass
+            pass  # rule 4: what a journal that is stuck does not take is lost
         except OSError:
-            with suppress(OSError):
-                self._otherwise.emit(record)
-
-    def close(self) -> None:
-        """With the other way."""
-        self._otherwise.close()
-        super().close()
+            super().emit(record)
 
 
 class Formatter(logging.Formatter):

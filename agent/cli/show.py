@@ -53,6 +53,7 @@ def status(screen: Screen, data: Mapping[str, Any]) -> list[str]:
         rows = [[safe(one.get("company")), safe(one.get("case")), safe(one.get("what"))] for one in waiting]
         lines += ["", *table(heads(screen, "company", "case", "waits"), rows, width())]
     lines += _links(screen, data)
+    lines += [f"{open_point(screen.words(LABELS['address']))}  {screen.of(one)}" for one in data.get("names") or ()]
     alarms = [("held", data.get("held")), ("failure", data.get("failures")), ("policy", policy.get("problems"))]
     lines += [f"{bad(screen.words(LABELS[name]))}  {safe(text)}" for name, texts in alarms for text in texts or ()]
     return [*lines, "", *further] if (further := steps(screen, data)) else lines

@@ -13,6 +13,7 @@ from agent.cli.screen import Screen, Words, bad, faint, good, open_point, safe
 
 #: Names of columns and of single facts.
 LABELS: Mapping[str, Words] = {
+    "address": ("adresse écartée", "address left out"),
     "about": ("objet", "about"),
     "act": ("acte", "act"),
     "ahead": ("à venir", "ahead"),

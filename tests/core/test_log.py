@@ -154,6 +154,7 @@ def test_the_journal_is_recognised_by_device_and_inode_and_not_by_the_variable_a
         assert not is_journal(io.StringIO(), environment)
         setup(stream=ours, environment=environment, journal=tmp_path / "nobody")
         logging.getLogger("agent.serve").error("port taken")
+        root.handlers[0].close()  # its thread has written then
         ours.seek(0)
         assert ours.read() == "<3>serve: port taken\n"
 
