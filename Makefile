@@ -6,9 +6,11 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 DEBIAN_PACKAGES := python3 python3-venv nftables libnftables1 iproute2 conntrack procps util-linux
-# What only the tests need: the legacy backend and the compiler that its binding is built with; an emulator for a stock kernel.
+# What only lint and tests need: the legacy backend and the compiler that its binding is built with; an emulator for a stock
+# kernel; whole Debians in containers.
 DEBIAN_TEST_PACKAGES := iptables ipset gcc libc6-dev python3-dev \
-                        qemu-system-x86 busybox-static kmod e2fsprogs
+                        qemu-system-x86 busybox-static kmod e2fsprogs \
+                        shellcheck debootstrap systemd-container
 # Firewalls that the tests live beside. Their files are laid out in .cache; nothing of them is installed on this host.
 NEIGHBOURS := ufw firewalld fail2ban keepalived crowdsec-firewall-bouncer docker.io iptables ipset
 PYTHON := $(or $(shell command -v /usr/bin/python3 2>/dev/null),python3)
@@ -46,6 +48,10 @@ $(VENV)/dev: .cache/debian-test $(VENV)/run requirements/dev.txt
 
 test: .cache/neighbours/fetched
 
+$(VENV)/mutation: $(VENV)/dev requirements/mutation.txt
+	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/mutation.txt
+	@touch $@
+
 .PHONY: demo
 demo: $(VENV)/run ## the main job on real nftables and real packets, in namespaces of its own (root)
 	@$(BIN)/ecluse demo
@@ -67,10 +73,23 @@ coverage: $(VENV)/dev ## core tests but for generated examples; they must take e
 	@$(BIN)/coverage combine -q
 	@$(BIN)/coverage report --include="$$($(BIN)/python -m tests.core.covered)"
 
+# mutmut makes the mutants in a copy and says which tests reach them (one is run for that); `tests/mutation.py` runs the tests.
+.PHONY: mutation
+mutation: $(VENV)/mutation ## mutants of gate, case, calendar and decide against the core tests; half an hour of one core
+	@rm -rf .cache/mutation && mkdir -p .cache/mutation && cp -r agent tests policies docs pyproject.toml .cache/mutation/
+	@cd .cache/mutation && $(CURDIR)/$(BIN)/mutmut run --max-children 1 agent.calendar.x_known_country__mutmut_1 > mutmut.log 2>&1
+	@cd .cache/mutation/mutants && nice -n 19 timeout 10800 $(CURDIR)/$(BIN)/python -m pytest -q -p tests.mutation -p no:cacheprovider \
+	  -p no:xdist -o timeout=0 -m "not hypothesis" $$(sed -n 's,^ *"\(tests/core/test_.*\.py\)".*,\1,p' ../pyproject.toml)
+
 .PHONY: lint
-lint: $(VENV)/dev ## ruff and mypy
+lint: $(VENV)/dev ## ruff, mypy and shellcheck
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@shellcheck install.sh .ci/run
+
+.PHONY: bundle
+bundle: $(VENV)/run ## dist/ecluse-VERSION.tar: all that install.sh needs, for a gateway without internet
+	@$(BIN)/python release/bundle.py
 
 .PHONY: prometheus
 prometheus: .cache/prometheus ## unpack Debian's Prometheus for the tests of monitoring/; nothing is installed
@@ -115,6 +134,7 @@ torture: $(VENV)/dev ## 1 000 random kill -9 under load, 10 000 random changes u
 lock: $(VENV)/dev ## renew requirements/*.txt from pyproject.toml (needs uv)
 	@uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q pyproject.toml -o requirements/run.txt
 	@uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q pyproject.toml --group dev -o requirements/dev.txt
+	@uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q pyproject.toml --group dev --group mutation -c requirements/dev.txt -o requirements/mutation.txt
 	@uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q --group release -o requirements/release.txt
 
 .PHONY: clean

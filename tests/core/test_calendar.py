@@ -200,3 +200,15 @@ def test_an_opening_lasts_exactly_until_it_says(
     assert all(found(min(now + (state.until - now) * part, last)).open == state.open for part in parts)
     assert found(last).open == state.open
     assert found(state.until).open != state.open
+
+
+@pytest.mark.parametrize("zone", ["Europe/Paris", "Indian/Reunion", "America/Martinique"])
+def test_a_window_s_next_change_is_told_in_utc_and_never_now(zone):
+    monday = datetime(2026, 3, 30, 9, tzinfo=ZoneInfo(zone)).astimezone(UTC)
+    windows = (Window(days=(0,), start=time(9), end=time(15)),)
+    found = opening(monday, windows=windows, timezone=zone, country="FR")
+    assert (found.open, found.until) == (True, monday + timedelta(hours=6))
+    assert found.until.tzinfo is UTC
+    before = opening(monday - timedelta(microseconds=1), windows=windows, timezone=zone, country="FR")
+    assert (before.open, before.until) == (False, monday)
+    assert day_start(date(2026, 3, 30), zone).tzinfo is UTC

@@ -564,3 +564,27 @@ def test_a_company_nothing_was_said_about_has_no_case() -> None:
     assert cases("za", reminded().record) == ()
     assert set(ANNEX) == set(only(ripe()).notice.services)
     assert only(ripe()).notice.effective_at - at("2026-03-11 00:00") < timedelta(days=1)
+
+
+def test_a_plan_is_read_with_what_was_said_of_that_plan_alone():
+    """An older plan that was broken before the notice ends nothing, whatever became of another one for other invoices."""
+    story = ripe(Story().plan("agreed", "2026-02-01 10:00", "F1", id_="E1").plan("broken", "2026-02-20 10:00", id_="E1"))
+    other = story.plan("agreed", "2026-02-10 10:00", "F7", id_="E2")
+    for what in ("broken", "ended"):
+        assert other.plan(what, "2026-03-20 10:00", id_="E2").case("2026-03-30 10:00").case.closed == "", what
+        assert story.plan(what, "2026-03-20 10:00", id_="E1").case("2026-03-30 10:00").case.closed == "plan_agreed", what
+    assert other.plan("agreed", "2026-03-20 10:00", "F7", id_="E3").case("2026-03-30 10:00").case.closed == ""
+
+
+def test_a_payment_announced_at_the_very_moment_of_the_notice_counts():
+    (found,) = ripe().announced("2026-03-09 11:00").case("2026-03-30 10:00").case.announced
+    assert (found.payment, found.at) == ("P1", at("2026-03-09 11:00"))
+    assert ripe().announced("2026-03-09 10:59:59").case("2026-03-30 10:00").case.announced == ()
+
+
+def test_an_order_and_a_pinned_policy_say_which_facts_they_are():
+    story = ripe().pinned("2026-03-10 10:00", POLICY).ordered("2026-03-30 09:00")
+    case = story.case("2026-03-30 10:00").case
+    facts = {one.type: one.id for one in story.events}
+    assert (case.order.fact, case.order.policy_digest) == (facts["order.suspend"], POLICY.digest)
+    assert (case.pinned.fact, case.pinned.digest) == (facts["policy.pinned"], POLICY.digest)

@@ -172,3 +172,7 @@ def test_the_property_above_has_histories_that_are_erased_and_suspended_again_an
 def test_a_customer_whose_past_is_erased_is_judged_by_what_comes_next() -> None:
     part = (*left(settled(), asked(settled())), *next_matter(settled()).events[len(settled().events) :])
     assert cut(folded(part), at("2031-03-31 09:00")) == {("za:N9", name) for name in ANNEX}
+
+
+def test_where_everything_is_young_nothing_may_go() -> None:
+    assert asked(settled(), at("2020-01-01 00:00")) == Erasable()

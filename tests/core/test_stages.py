@@ -5,7 +5,7 @@ Tables first, then walks through time. What the kernel makes of it is in tests/c
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -662,6 +662,28 @@ def test_a_measure_restricted_to_hours_asks_for_a_look_at_each_switch() -> None:
     assert evening.judged[0].decision.act is Act.KEEP
     assert evening.next_at is not None
     assert evening.next_at <= at("2026-03-31 07:00")
+
+
+def test_hours_that_go_over_midnight_belong_to_the_day_they_begin_on() -> None:
+    night = (Window(days=(0,), start=time(22), end=time(6)),)
+
+    def on(when: str) -> bool:
+        return in_effect(at(when), hours=night, timezones=("Europe/Paris",)).on
+
+    # 30 March 2026 is a Monday
+    tried = ("29 23:00", "30 05:00", "30 21:59", "30 22:00", "31 05:59", "31 06:00", "31 22:00")
+    found = {when: on(f"2026-03-{when}") for when in tried}
+    assert [when for when, is_on in found.items() if is_on] == ["30 22:00", "31 05:59"]
+
+
+def test_hours_within_a_day_end_on_that_day() -> None:
+    lunch = (Window(days=(0,), start=time(12), end=time(14)),)
+    found = {
+        hour: in_effect(at(f"2026-03-30 {hour}"), hours=lunch, timezones=("Europe/Paris",)).on
+        for hour in ("11:59", "12:00", "14:00")
+    }
+    assert found == {"11:59": False, "12:00": True, "14:00": False}
+    assert not in_effect(at("2026-03-31 12:30"), hours=lunch, timezones=("Europe/Paris",)).on
 
 
 # --- told ---------------------------------------------------------------------------------------------------------------

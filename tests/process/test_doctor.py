@@ -81,6 +81,25 @@ def test_it_sees_what_is_in_the_way_and_leaves_everything_as_it_was(gateway, con
     assert before == (run(gateway, "nft", "list", "ruleset"), run(gateway, "ip", "rule"), run(gateway, "ip", "link"))
 
 
+def test_legacy_rules_and_ipsets_of_others_are_seen_and_those_of_our_own_backend_are_not(gateway, config):
+    for argv in (
+        ("iptables-legacy", "-N", "ECLUSE-forward"),
+        ("iptables-legacy", "-A", "FORWARD", "-j", "ECLUSE-forward"),
+        ("ipset", "create", "ECLUSE-vpn", "hash:net"),
+    ):
+        run(gateway, *argv)
+    found = doctor(gateway, config)
+    assert level(found, "LEGACY") == "ok"
+    assert "IPSETS" not in found
+    run(gateway, "iptables-legacy", "-A", "FORWARD", "-s", "192.0.2.1", "-j", "DROP")
+    run(gateway, "ipset", "create", "bans", "hash:ip", "maxelem", "2")
+    for address in ("192.0.2.1", "192.0.2.2"):
+        run(gateway, "ipset", "add", "bans", address)
+    found = doctor(gateway, config)
+    assert found["LEGACY"]["facts"] == {"tables": {"iptables filter": 1}}
+    assert found["IPSET"]["facts"] == {"name": "bans", "members": 2, "most": 2}
+
+
 def test_a_large_foreign_set_does_not_make_it_read_every_member(gateway, config):
     members = ", ".join(f"{20 + (n >> 16)}.{n >> 8 & 255}.{n & 255}.0/25" for n in range(50_000))
     run(
