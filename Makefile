@@ -6,9 +6,11 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 DEBIAN_PACKAGES := python3 python3-venv nftables libnftables1 iproute2 conntrack procps util-linux
-# What only the tests need: the legacy backend and the compiler that its binding is built with; an emulator for a stock kernel.
+# What only lint and tests need: the legacy backend and the compiler that its binding is built with; an emulator for a stock
+# kernel; whole Debians in containers.
 DEBIAN_TEST_PACKAGES := iptables ipset gcc libc6-dev python3-dev \
-                        qemu-system-x86 busybox-static kmod e2fsprogs
+                        qemu-system-x86 busybox-static kmod e2fsprogs \
+                        shellcheck debootstrap systemd-container
 # Firewalls that the tests live beside. Their files are laid out in .cache; nothing of them is installed on this host.
 NEIGHBOURS := ufw firewalld fail2ban keepalived crowdsec-firewall-bouncer docker.io iptables ipset
 PYTHON := $(or $(shell command -v /usr/bin/python3 2>/dev/null),python3)
@@ -55,7 +57,7 @@ demo: $(VENV)/run ## the main job on real nftables and real packets, in namespac
 	@$(BIN)/ecluse demo
 
 .PHONY: test
-test: lint coverage .cache/prometheus ## everything: lint, core, contracts, packets, faults, processes (root)
+test: lint coverage .cache/prometheus .cache/release ## everything: lint, core, contracts, packets, faults, processes (root)
 	@$(BIN)/pytest -q -n auto -m hypothesis tests/core
 	@$(BIN)/pytest --ignore=tests/core
 
@@ -80,9 +82,14 @@ mutation: $(VENV)/mutation ## mutants of gate, case, calendar and decide against
 	  -p no:xdist -o timeout=0 -m "not hypothesis" $$(sed -n 's,^ *"\(tests/core/test_.*\.py\)".*,\1,p' ../pyproject.toml)
 
 .PHONY: lint
-lint: $(VENV)/dev ## ruff and mypy
+lint: $(VENV)/dev ## ruff, mypy and shellcheck
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@shellcheck install.sh .ci/run
+
+.PHONY: bundle
+bundle: $(VENV)/run ## dist/ecluse-VERSION.tar: all that install.sh needs, for a gateway without internet
+	@$(BIN)/python release/bundle.py
 
 .PHONY: prometheus
 prometheus: .cache/prometheus ## unpack Debian's Prometheus for the tests of monitoring/; nothing is installed
@@ -91,6 +98,24 @@ prometheus: .cache/prometheus ## unpack Debian's Prometheus for the tests of mon
 	@mkdir -p .cache/fetch && cd .cache/fetch && { apt-get download -qq prometheus 2>/dev/null || \
 	  { apt-get update -qq && apt-get download -qq prometheus; }; } && rm -rf ../unpacked && dpkg -x prometheus_*.deb ../unpacked
 	@rm -rf .cache/fetch && mv .cache/unpacked $@
+
+# What a release is made with, apart from what we develop with.
+.cache/release: $(VENV)/run requirements/build.txt requirements/release.txt
+	@rm -rf $@ && $(PYTHON) -m venv $@
+	@$@/bin/pip install -q --disable-pip-version-check --require-hashes -r requirements/build.txt -r requirements/release.txt
+
+OUT := dist
+.PHONY: dist
+dist: .cache/release ## sdist and wheel, the same bytes whoever builds them
+	@SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)} .cache/release/bin/python -m release.dist $(OUT)
+
+.PHONY: sbom
+sbom: .cache/release ## the list of parts (CycloneDX) of what the lock installs, with licences
+	@rm -rf .cache/locked && $(PYTHON) -m venv --without-pip .cache/locked && mkdir -p $(OUT)
+	@.cache/release/bin/pip --python .cache/locked/bin/python install -q --disable-pip-version-check --require-hashes -r requirements/run.txt
+	@.cache/release/bin/cyclonedx-py environment --pyproject pyproject.toml --mc-type application --output-reproducible \
+	  --of JSON -o $(OUT)/ecluse.cdx.json .cache/locked/bin/python 2>/dev/null
+	@echo $(OUT)/ecluse.cdx.json
 
 .PHONY: bench
 bench: $(VENV)/dev ## figures, printed and written to bench/results.json (root)
@@ -114,4 +139,4 @@ lock: $(VENV)/dev ## renew requirements/*.txt from pyproject.toml (needs uv)
 
 .PHONY: clean
 clean: ## remove the virtual environment and caches
-	@rm -rf $(VENV) .cache build .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	@rm -rf $(VENV) .cache build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

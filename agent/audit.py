@@ -147,7 +147,9 @@ def leave(gateway: Gateway, before: Inventory) -> Iterator[None]:
         if was is not None and was != now:
             kept = set(gateway.candidates(now)) if now is not None else set()
             gone = tuple(
-                key for key in candidates(was, before.services, gateway.links, _EVERY_NEED) if key not in kept and key.set in names
+                key
+                for key in candidates(was, {**before.services, **gateway.rules.services}, gateway.links, _EVERY_NEED)
+                if key not in kept and key.set in names
             )
             if gone:
                 gateway.kernel.apply(Change(delete=gone))

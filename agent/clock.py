@@ -52,13 +52,14 @@ def read(stamp: Path = STAMP) -> Reading:
     libc = ctypes.CDLL(None, use_errno=True)
     state = libc.adjtimex(ctypes.byref(raw))
     if state < 0:  # EPERM from a system call filter
-        return _by_stamp(stamp)
+        return by_stamp(stamp)
     offset_us = abs(raw.offset) // (1000 if raw.status & _STA_NANO else 1)
     good = state != _TIME_ERROR and not raw.status & _STA_UNSYNC
     return Reading(synchronised=good, offset_ms=max(offset_us, raw.esterror) // 1000 if good else 0, said_by="kernel")
 
 
-def _by_stamp(stamp: Path) -> Reading:
+def by_stamp(stamp: Path) -> Reading:
+    """What the stamp of systemd-timesyncd says."""
     try:
         age = time.time() - os.stat(stamp).st_mtime  # noqa: PTH116 - a look, nothing of the path
     except OSError:

@@ -4,7 +4,8 @@ Rules of this room:
 
 1. As strict as policies: unknown keys refused, every problem at once, with file and line.
 2. The safe value is the default: the mode ceiling is `observe` and the listener is on the loopback address.
-3. A secret stands in a file of its own that only its owner may read. Its bytes are in no message, log line or `repr`.
+3. A secret stands in a file of its own that only its owner may read. Its bytes are in no message, log line or `repr`. Under
+   systemd the role never sees that file: systemd hands over a copy (`LoadCredential=secrets:/etc/ecluse/secrets`).
 4. A source states what its configuration lists and nothing else; approvals never come from a billing system.
 """
 
@@ -318,8 +319,12 @@ def _source(name: str, table: Table, base: Path) -> SourceConfig | None:
     )
 
 
-def read_secrets(source: SourceConfig) -> tuple[Secret, ...]:
+def read_secrets(source: SourceConfig, environment: Mapping[str, str] = os.environ) -> tuple[Secret, ...]:
     """Open the secret files of a source.
+
+    Args:
+        source: whose.
+        environment: `CREDENTIALS_DIRECTORY` says where systemd put its copies; a secret it has no copy of is read where it stands.
 
     Raises:
         ConfigError: one can not be read, is open to others than its owner, or holds no secret of this kind.
@@ -328,12 +333,23 @@ def read_secrets(source: SourceConfig) -> tuple[Secret, ...]:
     found = []
     for path in source.secrets:
         try:
-            found.append(_secret(path, source.kind))
+            copy = _handed_over(path, environment)
+            found.append(_secret(path, source.kind) if copy is None else _key(_read(copy, _MAX_SECRET)[0], source.kind))
         except Wrong as wrong:
             file, line = source.place
             problems.add(file=file, line=line, code=wrong.code, what=f"secret {path}: {wrong.what}", mend=wrong.mend)
     problems.raise_if_any()
     return tuple(found)
+
+
+def _handed_over(path: Path, environment: Mapping[str, str]) -> Path | None:
+    """The copy of a secret that systemd made for this process, if it did; who may read it is systemd's care.
+
+    Of a directory loaded as `secrets`, systemd names each file `secrets_NAME` (systemd.exec(5), LoadCredential=).
+    """
+    directory = environment.get("CREDENTIALS_DIRECTORY", "")
+    copy = Path(directory) / f"{path.parent.name}_{path.name}"
+    return copy if directory and copy.exists() else None
 
 
 def _secret(path: Path, kind: str) -> Secret:
@@ -347,6 +363,10 @@ def _secret(path: Path, kind: str) -> Secret:
             f"open to others (mode {mode})",
             f"chmod 0600 {path}, and change the secret if others may have read it.",
         )
+    return _key(raw, kind)
+
+
+def _key(raw: bytes, kind: str) -> Secret:
     if len(raw) > _MAX_SECRET:
         raise Wrong(ConfigCode.BAD_SECRET, f"larger than {_MAX_SECRET} bytes", "Put the one secret in the file, and nothing else.")
     try:

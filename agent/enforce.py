@@ -16,7 +16,8 @@ from agent.clockwork import Clockwork, look
 from agent.config import Config, billing_sources, load_sources
 from agent.enforcer import Enforcer
 from agent.errors import ConfigError, EcluseError, ProofFailed
-from agent.gateway import Gateway, InForceRules, Review, log
+from agent.gateway import Gateway, Review, log
+from agent.inforce import InForceRules
 from agent.inventory import compile_in_child, keep_in_force, last_in_force, open_inventory
 from agent.kernel.choice import choose
 from agent.kernel.links import LinkWatch
@@ -26,9 +27,13 @@ from agent.lookout import LocalLookout, Pace
 from agent.metrics import EnforcerMetrics
 from agent.model import Inventory
 from agent.relink import FollowedLinks, Relink
+from agent.resolving import Resolving, remembered
 
 #: Bytes of an import that an operator may hand over at once.
 MAX_IMPORT = 64 * 2**20
+
+#: Where the last answers to names are kept, in the state directory.
+NAMES = "names.json"
 
 Clock = Callable[[], datetime]
 
@@ -101,6 +106,15 @@ async def enforce(
                 wake=enforcer.wake.set,
             )
             enforcer.beside.append(lookout.run)
+        enforcer.beside.append(
+            Resolving(
+                gateway,
+                socket=config.probe_socket,
+                file=config.state_dir / NAMES,
+                compile_=lambda answers: gateway.rules.with_answers(answers, tracked=tracked()),
+                adopt=enforcer.adopt,
+            ).run
+        )
         look(clockwork, gateway, sources)  # before anything of now is written: the last fact tells whether it was set back
         enforcer.loaded()
         if problems:
@@ -113,14 +127,16 @@ async def _rules(config: Config, now: Clock) -> tuple[InForceRules, Path | None,
 
     A restart with a broken file must not keep payments from restoring until somebody mends it.
     """
+    answers = remembered(config.state_dir / NAMES)
     try:
         compiled = await compile_in_child(config.policies, config.state_dir)
-        return InForceRules.compile(open_inventory(compiled), now(), tracked=tracked()), compiled, ()
+        return InForceRules.compile(open_inventory(compiled), now(), tracked=tracked(), answers=answers), compiled, ()
     except (ConfigError, ProofFailed) as error:
         last = last_in_force(config.state_dir)
         if last is None:
             raise
-        return InForceRules.compile(open_inventory(last), now(), tracked=tracked()), None, tuple(str(error).splitlines())
+        rules = InForceRules.compile(open_inventory(last), now(), tracked=tracked(), answers=answers)
+        return rules, None, tuple(str(error).splitlines())
 
 
 def _former(config: Config) -> Inventory | None:

@@ -26,7 +26,8 @@ from agent.desk import Desk
 from agent.emergency.record import record
 from agent.errors import KernelError
 from agent.event import HOST, Event, instant
-from agent.gateway import Gateway, InForceRules, Review, agent_event, log
+from agent.gateway import Gateway, Review, agent_event, log
+from agent.inforce import InForceRules
 from agent.inventory import compile_in_child, keep_in_force, open_inventory
 from agent.kernel.tracking import tracked
 from agent.kernel.watch import Watch
@@ -330,7 +331,8 @@ class Enforcer:
 
     async def _reload(self) -> tuple[str, ...]:
         compiled = await compile_in_child(self.config.policies, self.config.state_dir)
-        rules = InForceRules.compile(open_inventory(compiled), self.gateway.now(), tracked=tracked())
+        known = self.gateway.rules.answers
+        rules = InForceRules.compile(open_inventory(compiled), self.gateway.now(), tracked=tracked(), answers=known)
         configs = load_sources(self.config.sources)
         sources = billing_sources(configs)
         before = self.gateway.rules.inventory
@@ -354,6 +356,18 @@ class Enforcer:
         self._touched = "reload"
         self.wake.set()
         return ()
+
+    def adopt(self, rules: InForceRules) -> None:
+        """Go by rules of the same inventory in which names stand for something else.
+
+        Raises:
+            KernelError: the kernel did not take them; the former ones are in force.
+        """
+        if not self._away:
+            self.gateway.kernel.apply(Change(structure=rules.structure))
+        self.gateway.rules = rules
+        self._touched = self._touched or "an answer to a name"
+        self.wake.set()
 
     async def _leave(self, before: Inventory) -> None:
         for _ in audit.leave(self.gateway, before):

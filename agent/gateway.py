@@ -14,23 +14,24 @@ from pathlib import Path
 
 from agent import __version__, stopfile
 from agent.breaker import Load
-from agent.calendar import public_holidays
 from agent.case import EMPTY_RECORD, ClockState, HostFacts, Record, fold, host_facts
 from agent.continuity import Lookout, Nobody
 from agent.errors import LedgerCorrupt, LedgerUnwritable
 from agent.event import HOST, Event
 from agent.fight import Fight
 from agent.gate import World
+from agent.inforce import InForceRules
 from agent.judge import Judgement, judge
 from agent.kernel import Kernel
-from agent.leases import Lease, elements, needs_of
+from agent.leases import Lease, elements
 from agent.ledger import InForce
 from agent.ledger.sqlite import Ledger
 from agent.metrics import EnforcerMetrics
 from agent.model import ANY_LINKS, Company, Inventory, Links, Mode, StandingKey
-from agent.proof import Proven, prove, prove_standing
-from agent.rules import Element, Key, Structure
-from agent.ruleset import NO_NEEDS, Needs, candidates, interface_of, structure
+from agent.names import without_needed
+from agent.proof import prove_standing
+from agent.rules import Element, Key
+from agent.ruleset import candidates, interface_of
 from agent.tally import Tally
 
 log = logging.getLogger("ecluse")
@@ -40,53 +41,6 @@ MOST_ELEMENTS = 2_000
 
 #: Why the stop file names a company when no person wrote it there.
 _VOLATILE = "restored while the ledger could not be written, on the ground of: "
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class InForceRules:
-    """An inventory with what was compiled and proven from it. `companies`, `prefixes`: how many it knows.
-
-    `needs`: what its policies may ask of the kernel; `sets`: the names of the sets that there are.
-    """
-
-    inventory: Inventory
-    structure: Structure
-    proven: Proven
-    loaded_at: datetime
-    companies: int
-    prefixes: int
-    needs: Needs = NO_NEEDS
-    sets: frozenset[str] = frozenset()
-
-    @classmethod
-    def compile(cls, inventory: Inventory, now: datetime, *, tracked: bool = False) -> "InForceRules":
-        """Compile and prove.
-
-        Args:
-            inventory: policies, services and customers.
-            now: aware instant.
-            tracked: the gateway tracks connections.
-
-        Raises:
-            ProofFailed: the ruleset could hit what is protected.
-        """
-        for policy in inventory.policies.values():  # computed once here, not while the first notice's sender waits
-            for year in (now.year, now.year + 1):
-                public_holidays(policy.holidays, year)
-        needs = needs_of(inventory.policies.values(), tracked=tracked)
-        compiled = structure(inventory.services, inventory.shapes, needs)
-        proven = prove(compiled, inventory.protected_selectors(), inventory.local_networks(), inventory.services)
-        companies, prefixes = inventory.count(), inventory.prefix_count()
-        return cls(
-            inventory=inventory,
-            structure=compiled,
-            proven=proven,
-            loaded_at=now,
-            companies=companies,
-            prefixes=prefixes,
-            needs=needs,
-            sets=frozenset(one.name for one in compiled.sets),
-        )
 
 
 @dataclass(kw_only=True)
@@ -264,11 +218,12 @@ class Gateway:
         """
         if company is None:
             return ()
-        return elements(company, leases, self.rules.inventory.services, self.rules.sets, now, links=self.links)
+        services = without_needed(company, self.rules.services)
+        return elements(company, leases, services, self.rules.sets, now, links=self.links)
 
     def candidates(self, company: Company) -> tuple[Key, ...]:
         """Every key that one company could have in the kernel, of every kind of set that there is."""
-        return candidates(company, self.rules.inventory.services, self.links, self.rules.needs)
+        return candidates(company, self.rules.services, self.links, self.rules.needs)
 
     def standing(self, held: Iterable[InForce], keys: Iterable[StandingKey], now: float) -> tuple[Element, ...]:
         """What `wanted` gives for one company, from its compiled keys, and proven as far as these can be.

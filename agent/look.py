@@ -99,6 +99,7 @@ def status(gateway: Gateway, policy_problems: tuple[str, ...]) -> dict[str, Any]
         "measures": measures,
         "more": max(0, counts.measures - len(measures)),
         "links": _unlinked(gateway, sorted(gateway.unlinked)[:MOST]),
+        "names": [{"fr": fr, "en": en} for fr, en in list(gateway.rules.unresolved.values())[:MOST]],
         "waiting": _waiting(gateway),
         "held": [*([stop.fault] if stop.fault else []), *(en for _, en in list(gateway.held.values())[:MOST])],
         "failures": [f"{what}: {why}" for what, why in sorted(gateway.failures.items())],

@@ -150,6 +150,11 @@ class EnforcerMetrics:
             "Links that attachments name and that are not there, or not certain to be the same",
             registry=registry,
         )
+        self._unresolved = Gauge(
+            "ecluse_names_out_of_reach",
+            "Names of services without an address, and addresses of them that may not be refused",
+            registry=registry,
+        )
         self._ceiling = Info("ecluse_mode_ceiling", "How far the host may go by itself", registry=registry)
         Info("ecluse_build", "Which version runs", registry=registry).info({"version": version})
         ProcessCollector(namespace="ecluse_enforce", registry=registry)
@@ -323,6 +328,10 @@ class EnforcerMetrics:
     def unlinked(self, count: int) -> None:
         """How many links that attachments name can not be named in the kernel now."""
         self._unlinked.set(count)
+
+    def unresolved(self, count: int) -> None:
+        """How much of the names of services can not be refused now."""
+        self._unresolved.set(count)
 
     def ceiling(self, mode: str) -> None:
         """The host's own ceiling: observe, approve or auto."""

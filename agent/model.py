@@ -75,6 +75,15 @@ class Selector:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Named:
+    """Destination side of a service by DNS name: what it is reached at is asked for while the agent runs."""
+
+    name: str
+    protocol: L4
+    ports: tuple[Ports, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Service:
     """What the provider delivers: business meaning and network selectors.
 
@@ -88,6 +97,7 @@ class Service:
     name_fr: str = ""
     name_en: str = ""
     delivered_by: Literal["provider", "customer", "third_party"] = "provider"
+    names: tuple[Named, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -386,62 +396,48 @@ class Inventory(Protocol):
     @property
     def digest(self) -> str:
         """SHA-256 over the files it was made from."""
-        ...
 
     @property
     def services(self) -> Mapping[str, Service]:
         """Every service by id."""
-        ...
 
     @property
     def policies(self) -> Mapping[str, Policy]:
         """Every policy by id."""
-        ...
 
     @property
     def shapes(self) -> frozenset[Shape]:
         """The set kinds that the attachments and subscriptions of all companies need."""
-        ...
 
     def company(self, company_id: str) -> Company | None:
         """One company, or None."""
-        ...
 
     def companies(self) -> Iterator[Company]:
         """All companies, ordered by id."""
-        ...
 
     def count(self) -> int:
         """How many companies there are."""
-        ...
 
     def prefix_count(self, company_ids: Sequence[str] | None = None) -> int:
         """The prefixes of these companies (None: of all), each company's counted by itself."""
-        ...
 
     def standing_keys(self, company_ids: Sequence[str]) -> Mapping[str, Sequence[StandingKey]]:
         """What a measure could name in the kernel, of those companies of which that is the same on every day.
 
         Names of interfaces are as the files give them: whether the link is there is seen to by who uses the keys.
         """
-        ...
 
     def behind(self, links: Sequence[str]) -> Mapping[str, Sequence[str]]:
         """The companies with an attachment behind each of these links; links that nobody is behind are left out."""
-        ...
 
     def links(self) -> Iterator[Attachment]:
         """The links that somebody is behind, as attachments without a prefix; each once."""
-        ...
 
     def by_billing_id(self, source: str, customer_id: str) -> str | None:
         """The company that billing source `source` calls `customer_id`."""
-        ...
 
     def local_networks(self) -> Iterator[tuple[str, Network]]:
         """Every site's own networks, with the site's name for messages; read once by the proof."""
-        ...
 
     def protected_selectors(self) -> Iterator[tuple[str, Selector]]:
         """Everything that may never be hit: selectors of never-cut services and declared dependencies, with names."""
-        ...

@@ -17,6 +17,7 @@ from agent import channel
 from agent.continuity.samples import read_question, write_answer
 from agent.errors import ChannelError
 from agent.probe import Looker
+from agent.probe.resolving import resolve
 
 Answer = tuple[Mapping[str, Any], bytes]
 
@@ -52,12 +53,24 @@ async def _look(prober: Prober, header: Mapping[str, Any], body: bytes) -> Answe
     return {"number": header.get("number")}, write_answer(samples)
 
 
+async def _resolve(_prober: Prober, header: Mapping[str, Any], _body: bytes) -> Answer:
+    """What names stand for; those that got no answer are left out."""
+    names = header.get("names")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return {"error": "names is a list of texts"}, b""
+    return {"answers": await resolve(names)}, b""
+
+
 async def _ready(_prober: Prober, _header: Mapping[str, Any], _body: bytes) -> Answer:
     return {"ready": True}, b""
 
 
 #: What may be asked, and who answers it.
-QUESTIONS: Mapping[str, Callable[[Prober, Mapping[str, Any], bytes], Awaitable[Answer]]] = {"look": _look, "ready": _ready}
+QUESTIONS: Mapping[str, Callable[[Prober, Mapping[str, Any], bytes], Awaitable[Answer]]] = {
+    "look": _look,
+    "resolve": _resolve,
+    "ready": _ready,
+}
 
 
 async def listen(path: Path, *, group: str | int | None, sock: socket.socket | None = None) -> channel.Listener:

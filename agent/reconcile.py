@@ -28,6 +28,7 @@ from agent.judge import Judgement
 from agent.kernel import Kernel
 from agent.leases import Lease, switching, zones
 from agent.ledger import InForce, Settled
+from agent.log import fields
 from agent.model import Company
 from agent.plan import guard, plan
 from agent.proof import prove_members
@@ -324,8 +325,9 @@ def _sentence(company_id: str, judgement: Judgement, outcome: list[Event]) -> st
         "measure.switched": "switched by its hours",
     }
     why = "; ".join(one.decision.en for one in judgement.judged if one.decision.act in (Act.RESTORE, Act.LOWER))
-    text = f"{company_id} {', '.join(words[event.type] for event in outcome)}" + (f" ({why})" if why else "")
-    log.info("%s", text)
+    did = ", ".join(words[event.type] for event in outcome)
+    text = f"{company_id} {did}" + (f" ({why})" if why else "")
+    log.info("%s", text, extra=fields(company=company_id, did=did))
     return text
 
 
@@ -383,9 +385,8 @@ class Queue:
         pause = min(MAX_RETRY, self._again[company_id][1] * 2) if company_id in self._again else RETRY
         self._again[company_id] = (time.monotonic() + pause.total_seconds(), pause)
         gateway.failures[company_id] = str(error)
-        log.error(
-            "%s: %s; trying again in %d s", company_id, error, pause.total_seconds(), exc_info=error if kind == "bug" else None
-        )
+        trace, more = error if kind == "bug" else None, fields(company=company_id, failure=kind)
+        log.error("%s: %s; trying again in %d s", company_id, error, pause.total_seconds(), exc_info=trace, extra=more)
 
     def forgive(self) -> None:
         """The reason why many failed is gone: look at all of them at once."""

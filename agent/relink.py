@@ -155,7 +155,7 @@ class FollowedLinks(Relink):
             delete: list[Key] = []
             for company_id in companies[start : start + _PAGE]:
                 company = gateway.rules.inventory.company(company_id)
-                keys = candidates(company, gateway.rules.inventory.services, before, _ANY_USE) if company else ()
+                keys = candidates(company, gateway.rules.services, before, _ANY_USE) if company else ()
                 delete += [key for key in keys if key.set in sets and interface_of(sets[key.set], key.key) in names]
             if delete:
                 try:

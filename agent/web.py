@@ -153,7 +153,7 @@ class Guard:
         self.web = Web() if path is None else load_web(path)
         self._stamp = self._look()
         self._context = _context(self.web)
-        self.expires = _expires(self.web)
+        self.expires = expires(self.web)
         self.valid = True
         self._known: OrderedDict[bytes, bool] = OrderedDict()
         self._one_at_a_time = asyncio.Lock()
@@ -186,7 +186,7 @@ class Guard:
             self.valid = False
             _log.error("the former TLS files stay in use: %s", error)
             return
-        self.web, self._context, self.expires, self.valid = web, context, _expires(web), True
+        self.web, self._context, self.expires, self.valid = web, context, expires(web), True
         self._known.clear()
         _log.info("TLS files read again: %s", self._path)
 
@@ -276,8 +276,12 @@ def _no_password() -> str:
     raise ValueError("the key is encrypted; serve has nobody to ask for its password")
 
 
-def _expires(web: Web) -> float | None:
-    """When the first certificate of the chain ends, in UNIX seconds; None without one."""
+def expires(web: Web) -> float | None:
+    """When the first certificate of the chain ends, in UNIX seconds; None without one.
+
+    Raises:
+        OSError, ValueError: the file can not be read as one.
+    """
     if web.cert_file is None:
         return None
     pem = web.cert_file.read_text("ascii", "replace")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import agent
-from bench import change, daemon, decision, drift, forwarding, growth, peers
+from bench import change, daemon, decision, drift, forwarding, growth, peers, probes
 
 
 class Target(NamedTuple):
@@ -55,6 +55,7 @@ PARTS: dict[str, Callable[[], dict[str, float]]] = {
     "forwarding": forwarding.run,
     "peers": peers.run,
     "drift": drift.run,
+    "probes": probes.run,
 }
 RESULTS = Path(__file__).with_name("results.json")
 

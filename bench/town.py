@@ -25,7 +25,8 @@ from agent.calendar import opening
 from agent.decide import _renew_at
 from agent.event import HOST, Event, instant, parse_body
 from agent.gate.checks import MUST_STATE
-from agent.gateway import Gateway, InForceRules
+from agent.gateway import Gateway
+from agent.inforce import InForceRules
 from agent.inventory import compile_directory, open_inventory
 from agent.kernel.memory import MemoryKernel
 from agent.ledger import InForce, Settled

@@ -91,8 +91,10 @@ async def _probe(config: Config) -> None:
     given = next((sock for _, sock in systemd.listening()), None)
     listener = await probing.listen(config.probe_socket, group=config.probe_group, sock=given)
     stop = _stopped_by_signals()
+    feeding = asyncio.create_task(_feed())
     systemd.ready("answering")
     await stop.wait()
+    feeding.cancel()
     systemd.stopping()
     await listener.close(grace=1.0)
 
@@ -120,6 +122,7 @@ async def _serve(config: Config) -> None:
     if not metrics and config.metrics_listen is not None:
         metrics = serve.bind(*config.metrics_listen)
     stop = _stopped_by_signals()
+    feeding = asyncio.create_task(_feed())
     systemd.ready("listening")
     await serve.serve(
         enforcer=config.intake_socket,
@@ -130,7 +133,15 @@ async def _serve(config: Config) -> None:
         metrics_sockets=metrics,
         metrics_web=config.metrics_web,
     )
+    feeding.cancel()
     systemd.stopping()
+
+
+async def _feed() -> None:
+    """Feed the watchdog from the loop that answers: when that is stuck, nobody feeds."""
+    while seconds := systemd.watchdog_seconds():
+        systemd.alive()
+        await asyncio.sleep(seconds / 3)
 
 
 def _stopped_by_signals() -> asyncio.Event:

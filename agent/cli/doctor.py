@@ -43,12 +43,13 @@ _INDENT = " " * 11
 )
 @speaks
 def doctor_(screen: Screen, config: Path | None) -> None:
-    """Look at this gateway: kernel, other firewalls, offloads, routes, clock, disk. Changes nothing.
+    """Look at this gateway: kernel, other firewalls, offloads, routes, clock, disk, installation. Changes nothing.
 
     Each line says what is so; below it, what that means and what to do. Exit code 0: nothing worse than a notice; 3: warnings;
     1: something is bad.
     """
-    findings = diagnose(examine(_config(config).state_dir))
+    host = _config(config)
+    findings = diagnose(examine(host.state_dir, config=host))
     code = _EXIT[worst(findings)]
     if screen.as_json:
         dump({"exit": int(code), "message": dict(zip(("fr", "en"), _summary(findings), strict=True)), "data": _data(findings)})

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from agent.cli.screen import Screen, bad, bold, good, open_point, safe, table, width
+from agent.cli.steps import steps
 from agent.cli.words import LABELS, LEDGER, OUT, POLICY, SEEN, STATES, STRUCTURES, VERDICTS, heads, named, word
 
 
@@ -52,9 +53,10 @@ def status(screen: Screen, data: Mapping[str, Any]) -> list[str]:
         rows = [[safe(one.get("company")), safe(one.get("case")), safe(one.get("what"))] for one in waiting]
         lines += ["", *table(heads(screen, "company", "case", "waits"), rows, width())]
     lines += _links(screen, data)
+    lines += [f"{open_point(screen.words(LABELS['address']))}  {screen.of(one)}" for one in data.get("names") or ()]
     alarms = [("held", data.get("held")), ("failure", data.get("failures")), ("policy", policy.get("problems"))]
     lines += [f"{bad(screen.words(LABELS[name]))}  {safe(text)}" for name, texts in alarms for text in texts or ()]
-    return lines
+    return [*lines, "", *further] if (further := steps(screen, data)) else lines
 
 
 def _links(screen: Screen, data: Mapping[str, Any]) -> list[str]:

@@ -13,6 +13,7 @@ from agent.cli.screen import Screen, Words, bad, faint, good, open_point, safe
 
 #: Names of columns and of single facts.
 LABELS: Mapping[str, Words] = {
+    "address": ("adresse écartée", "address left out"),
     "about": ("objet", "about"),
     "act": ("acte", "act"),
     "ahead": ("à venir", "ahead"),
@@ -75,6 +76,7 @@ LABELS: Mapping[str, Words] = {
     "sites": ("sites", "sites"),
     "standing": ("validation permanente", "standing approval"),
     "state": ("état", "state"),
+    "steps": ("Ensuite", "Next"),
     "suspended": ("suspendu", "suspended"),
     "then": ("ensuite", "then"),
     "verdict": ("passe", "verdict"),

@@ -10,7 +10,7 @@ Rules of this room:
 
 from collections.abc import Callable, Iterator
 
-from agent.doctor import host, neighbours, paths
+from agent.doctor import host, installation, neighbours, paths
 from agent.doctor.facts import Facts
 from agent.doctor.findings import Finding, Level
 
@@ -43,7 +43,12 @@ NEIGHBOURS: tuple[Check, ...] = (
 )
 
 #: Our own installation: units, permissions, certificates, secrets. Checks of these read fields of their own.
-INSTALLATION: tuple[Check, ...] = ()
+INSTALLATION: tuple[Check, ...] = (
+    installation.private,
+    installation.aside,
+    installation.certificates,
+    installation.units,
+)
 
 CHECKS: tuple[Check, ...] = (*HOST, *PATHS, *NEIGHBOURS, *INSTALLATION)
 

@@ -90,12 +90,34 @@ class IpSet:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Kept:
+    """A file of ours whose rights matter. `what`: ledger, secret, key or config; the owners are user ids."""
+
+    what: str
+    path: str
+    mode: int
+    uid: int
+    directory: str
+    directory_uid: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Certificate:
+    """The certificate of a port. `days_left`: until it ends, None where the port has none; `fault`: why it can not be used."""
+
+    listener: str
+    days_left: float | None = None
+    fault: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Facts:
     """Everything that was read.
 
     `unread`: what could not be, by the name of the field, with the reason. `features`: what the kernel of this host did with a
     table like ours in a network of its own. `legacy`: tables of legacy iptables, with how many rules. `sysctls`: by name; absent
     ones are left out. `running`: programs of others that filter, by process name. `files`: files that flush the whole ruleset.
+    `former`: ledgers that a restore put aside. `units`: what systemd says of ours, None without systemd.
     """
 
     unread: Mapping[str, str] = field(default_factory=dict)
@@ -114,3 +136,7 @@ class Facts:
     conntrack: tuple[int, int] | None = None
     running: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    kept: tuple[Kept, ...] = ()
+    former: tuple[str, ...] = ()
+    certificates: tuple[Certificate, ...] = ()
+    units: Mapping[str, str] | None = None

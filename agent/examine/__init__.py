@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from agent import clock
+from agent.config import Config
 from agent.doctor.facts import Clock, Disk, Facts
 from agent.errors import EcluseError, KernelError
+from agent.examine import installation
 from agent.examine.features import try_features
 from agent.examine.network import ipsets, legacy, links, routing_rules, ruleset, tool
 from agent.kernel.libnftables import Libnftables
@@ -35,12 +37,13 @@ _TOO_LARGE = 1 << 20
 _READ_ONLY = 1
 
 
-def examine(state_dir: Path, *, etc: Path = Path("/")) -> Facts:
+def examine(state_dir: Path, *, etc: Path = Path("/"), config: Config | None = None) -> Facts:
     """Read the host, in the network namespace of the caller.
 
     Args:
         state_dir: where the ledger is or will be.
         etc: where `/etc` is looked for.
+        config: of the installation that is looked at as well, if there is one.
     """
     unread: dict[str, str] = {}
 
@@ -67,6 +70,10 @@ def examine(state_dir: Path, *, etc: Path = Path("/")) -> Facts:
         conntrack=_conntrack(),
         running=_running(),
         files=_flushing(etc),
+        kept=read("kept", lambda: installation.kept(config), ()) if config else (),
+        former=read("former", lambda: installation.former(state_dir), ()),
+        certificates=read("certificates", lambda: installation.certificates(config), ()) if config else (),
+        units=read("units", installation.units, None),
         unread=unread,
     )
 

@@ -11,6 +11,7 @@ from pyroute2 import Ethtool, IPRoute, IPSet
 
 from agent.doctor.facts import IpSet, Link, RoutingRule, Table
 from agent.doctor.listing import tables
+from agent.kernel.xtrules import CHAIN_PREFIX, SET_PREFIX
 
 _SECONDS = 30.0
 _ADMIN_PATH = "/usr/sbin:/sbin:/usr/bin:/bin"
@@ -50,7 +51,10 @@ def ruleset() -> tuple[Table, ...]:
 
 
 def legacy() -> Mapping[str, int]:
-    """Tables of legacy iptables that are loaded, with how many rules; -1 where nothing here can count them."""
+    """Tables of legacy iptables that others use, with how many rules; -1 where nothing here can count them.
+
+    What our own backend for legacy iptables put there is none of others'.
+    """
     found = {}
     for family, prefix in (("ip", "iptables"), ("ip6", "ip6tables")):
         names: list[str] = []
@@ -58,20 +62,23 @@ def legacy() -> Mapping[str, int]:
             names = Path(f"/proc/net/{family}_tables_names").read_text().split()
         for name in names:
             saved = tool(f"{prefix}-legacy-save", "-t", name)
-            count = sum(line.startswith("-A ") for line in saved.splitlines()) if saved is not None else -1
+            lines = [line for line in (saved or "").splitlines() if CHAIN_PREFIX not in line]
+            count = sum(line.startswith("-A ") for line in lines) if saved is not None else -1
             # A kernel with its tables built in shows them although nobody ever used them.
-            used = saved is None or count or any(line.startswith(":") and " ACCEPT " not in line for line in saved.splitlines())
+            used = saved is None or count or any(line.startswith(":") and " ACCEPT " not in line for line in lines)
             if used:
                 found[f"{prefix} {name}"] = count
     return found
 
 
 def ipsets() -> tuple[IpSet, ...]:
-    """The sets of ipset; none where the kernel has no ipset."""
+    """The sets of ipset that are not ours; none where the kernel has no ipset."""
     found = []
     with suppress(Exception), IPSet() as sets:  # whatever it is: others' sets are only good to know
         for header in sets.list():
             data = header.get_attr("IPSET_ATTR_DATA")
+            if str(header.get_attr("IPSET_ATTR_SETNAME")).startswith(SET_PREFIX):
+                continue
             found.append(
                 IpSet(
                     name=str(header.get_attr("IPSET_ATTR_SETNAME")),

@@ -11,6 +11,7 @@ import os
 import resource
 import sqlite3
 import sys
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -26,7 +27,8 @@ _MEMORY: Final = 2 * 1024**3
 def main(arguments: list[str]) -> int:
     """The child: `python -m agent.inventory DIRECTORY CACHE`; answers as JSON on standard output, 2 for bad input."""
     directory, cache = arguments
-    os.nice(10)
+    with suppress(PermissionError):  # a sandbox may forbid it; a little less polite is still right
+        os.nice(10)
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     try:
         answer: dict[str, Any] = {"path": str(compile_directory(Path(directory), Path(cache)))}

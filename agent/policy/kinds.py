@@ -24,6 +24,7 @@ from agent.policy.problems import Code, Wrong, quote
 E = TypeVar("E", bound=StrEnum)
 
 _ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_LABEL: Final = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?")
 _FOREIGN_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+#-]{0,127}")
 _INTERFACE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}")
 _WHOLE: Final = re.compile(r"0|[1-9][0-9]{0,8}")
@@ -68,6 +69,16 @@ def ident(text: str) -> str:
     if not _ID.fullmatch(text):
         raise Wrong(Code.BAD_ID, f"{quote(text)} is not an id", "Use 1 to 63 of a-z, 0-9 and '-', not beginning with '-'.")
     return text
+
+
+def host_name(text: str) -> str:
+    """A full DNS name, in lower case and without its last dot; names in other alphabets as they are in DNS (xn--...)."""
+    name = text.lower().removesuffix(".")
+    if len(name) > 253 or "." not in name or not all(_LABEL.fullmatch(label) for label in name.split(".")) or name[-1].isdigit():
+        raise Wrong(
+            Code.BAD_VALUE, f"{quote(text)} is not a host's full name", "Write it as ged.example.net; addresses go to prefixes."
+        )
+    return name
 
 
 def foreign_id(text: str) -> str:

@@ -23,6 +23,7 @@ from agent.model import (
     Dependency,
     LocalApplication,
     Mode,
+    Named,
     Network,
     Policy,
     Probe,
@@ -67,7 +68,7 @@ _DEFAULTS: Final = {
     kind: tuple((each.name, each.default) for each in fields(kind))
     for kind in (
         *(Company, Site, Attachment, LocalApplication, Dependency, Probe, Subscription),
-        *(Service, Selector, Policy, Window),
+        *(Service, Selector, Named, Policy, Window),
     )
 }
 
@@ -92,7 +93,11 @@ def read_service(row: str) -> Service:
         Selector(prefix=_network(each["prefix"]), protocol=L4(each["protocol"]), ports=_pairs(each.get("ports", ())))
         for each in found.get("selectors", ())
     )
-    return Service(**{**found, "class_": ServiceClass(found["class_"]), "selectors": selectors})
+    names = tuple(
+        Named(name=each["name"], protocol=L4(each["protocol"]), ports=_pairs(each.get("ports", ())))
+        for each in found.get("names", ())
+    )
+    return Service(**{**found, "class_": ServiceClass(found["class_"]), "selectors": selectors, "names": names})
 
 
 def read_policy(row: str) -> Policy:

@@ -10,7 +10,7 @@ Rules of this room:
 
 from itertools import pairwise
 
-from agent.model import L4, Selector, Service, ServiceClass
+from agent.model import L4, Named, Selector, Service, ServiceClass
 from agent.policy import kinds
 from agent.policy.checks import Place, Written
 from agent.policy.nodes import Table
@@ -23,8 +23,15 @@ def read_service(service_id: str, table: Table) -> Written | None:
     name_fr = table.may("name_fr", kinds.words, "")
     name_en = table.may("name_en", kinds.words, "")
     delivered_by = table.may("delivered_by", kinds.one_of("provider", "customer", "third_party"), "provider")
-    groups = table.each("selectors", _read_selectors)
-    if table.sound and class_.suspendable and not groups:
+    read = table.each("selectors", _read_selectors)
+    groups = [selectors for selectors, _ in read]
+    names = tuple(name for _, found in read for name in found)
+    if table.sound and names and not class_.suspendable:
+        what = f"class {class_} by name: what is never cut must be known by its addresses"
+        table.report(table.line_of("selectors"), Code.BAD_VALUE, what, "Write its prefixes.", key="selectors")
+    if table.sound and len(set(names)) < len(names):
+        table.report(table.line_of("selectors"), Code.TWICE, "a name is given twice", "Keep it once.", key="selectors")
+    if table.sound and class_.suspendable and not any(groups) and not names:
         mend = "Add `selectors:`, or give the service a class that is never cut (D, E, P, R, L)."
         table.report(table.line, Code.NO_SELECTOR, f"class {class_} without a selector: nothing could be suspended", mend)
     if not table.done():
@@ -37,16 +44,18 @@ def read_service(service_id: str, table: Table) -> Written | None:
         name_fr=name_fr,
         name_en=name_en,
         delivered_by=delivered_by,  # type: ignore[arg-type]  # one of the three, or there is no service
+        names=names,
     )
     return Written(service=service, place=Place(table.file, table.line), selectors=tuple(place for _, place in pairs))
 
 
-def _read_selectors(table: Table) -> tuple[tuple[Selector, Place], ...]:
-    """One item of `selectors:`: every prefix of it with the same protocol and ports."""
+def _read_selectors(table: Table) -> tuple[tuple[tuple[Selector, Place], ...], tuple[Named, ...]]:
+    """One item of `selectors:`: every prefix and every name of it with the same protocol and ports."""
     prefixes = table.many("prefixes", kinds.prefix)
+    names = table.many("names", kinds.host_name)
     protocol = table.need("protocol", kinds.choice(L4))
     ports = table.many("ports", kinds.ports)
-    if not prefixes and table.sound:
+    if not prefixes and not names and table.sound:
         table.report(table.line, Code.MISSING, "prefixes is missing", "Add `prefixes: [192.0.2.10/32, ...]`.")
     if table.sound and protocol is L4.ANY and ports:
         table.report(
@@ -59,6 +68,7 @@ def _read_selectors(table: Table) -> tuple[tuple[Selector, Place], ...]:
     if table.sound and any(after[0] <= before[1] for before, after in pairwise(sorted(ports))):
         table.report(table.line_of("ports"), Code.BAD_PORTS, "two ranges share a port", "Write each port once.", key="ports")
     if not table.done():
-        return ()
-    place = Place(table.file, table.line)
-    return tuple((Selector(prefix=prefix, protocol=protocol, ports=tuple(sorted(ports))), place) for prefix in prefixes)
+        return (), ()
+    place, ports = Place(table.file, table.line), tuple(sorted(ports))
+    selectors = tuple((Selector(prefix=prefix, protocol=protocol, ports=ports), place) for prefix in prefixes)
+    return selectors, tuple(Named(name=name, protocol=protocol, ports=ports) for name in names)

@@ -30,7 +30,7 @@ def seen(lab: Laboratory, *rules: str):
     with listen(lab["one"], Endpoint(protocol="udp", address="10.0.0.1", port=9)):
         assert probe(lab["other"], "udp", "10.0.0.1", 9).result == "open"
     with lab["one"].inside():
-        return tracking(), int(COUNT.read_text())
+        return tracking(), int(COUNT.read_text()) if COUNT.exists() else 0  # conntrack may not even be loaded
 
 
 def test_a_gateway_that_does_not_track_is_seen_as_such_and_still_does_not_track_afterwards():

@@ -19,7 +19,8 @@ from agent import alarm, audit, intake
 from agent.billing import Source
 from agent.errors import KernelError
 from agent.event import HOST, Event, instant, parse_body
-from agent.gateway import Gateway, InForceRules, Review
+from agent.gateway import Gateway, Review
+from agent.inforce import InForceRules
 from agent.kernel.memory import MemoryKernel
 from agent.ledger.sqlite import Ledger
 from agent.metrics import EnforcerMetrics

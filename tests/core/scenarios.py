@@ -27,7 +27,7 @@ REOPEN = sorted({*MUST_STATE, "reopen"})
 
 def tales() -> tuple[Tale, ...]:
     """Every scenario, by name."""
-    return tuple(sorted((*_section_six(), *_payments(), *_law(), *_notices(), *_around()), key=lambda tale: tale.name))
+    return tuple(sorted((*_section_six(), *_payments(), *_law(), *_notices(), *_around(), *_stages()), key=lambda tale: tale.name))
 
 
 # --- section 6 ------------------------------------------------------------------------------------------------------------
@@ -875,4 +875,137 @@ def _prepaid() -> object:
         subscriptions=tuple(
             replace(one, paid_through=paid) if one.service == "shared-documents" else one for one in company.subscriptions
         ),
+    )
+
+
+# --- stages -----------------------------------------------------------------------------------------------------------------
+
+
+def _again(story: Story, stage: int, sent: str = "2026-04-01 11:00", received: str = "2026-04-02 10:30", **more: object) -> Story:
+    """A second notice for the same invoice, of another stage: suspendable from Monday 20 April 2026, 09:00."""
+    story = story.notice(sent, "N2", earliest_on="2026-04-20", stage=stage, **more)
+    return story.letter("delivered", received, "N2").warned("2026-04-14 10:00", "W2", "N2")
+
+
+def _stages() -> Iterator[Tale]:
+    packets = "débit mesuré et connexions ouvertes, en paquets réels."
+    waived = {"role": "approver", "stages": [2]}
+    yield Tale(
+        name="g01-night-only-over-a-clock-change",
+        title="Palier 2, hors horaire de travail seulement, la nuit du changement d'heure d'octobre (CA Bruxelles, 2 février 2012).",
+        rule="la mesure est appliquée dans la fenêtre, n'a d'effet que la nuit et le week-end ; l'heure que le changement répète est hors horaire.",
+        left_out=("la passerelle qui retire la règle à 7 h même si l'agent est mort.",),
+        story=dunned(
+            "fusain",
+            due="2026-08-31",
+            reminded=("2026-09-09", "2026-09-17", "2026-09-25"),
+            sent="2026-09-28 11:00",
+            delivered="2026-09-30 10:30",
+            warned="2026-10-12 10:00",
+            earliest_on="2026-10-16",
+        ),
+        does=("2026-10-16 00:00 propose", "2026-10-19 09:00 suspend palier 2", "2026-11-18 08:00 restore expired"),
+        shown=(
+            "2026-10-19 10:00",
+            "2026-10-19 20:00",
+            "2026-10-20 07:00",
+            "2026-10-24 15:00",
+            "2026-10-25T00:30:00+00:00",
+            "2026-10-25T01:30:00+00:00",
+            "2026-10-25T02:00:00+00:00",
+            "2026-10-26 07:00",
+        ),
+        until="2026-12-15 12:00",
+    )
+    yield Tale(
+        name="g02-capped-then-paid",
+        title="Palier 2, débit limité : Genévrier est limitée à 512 kbit/s, puis paie.",
+        rule="la mesure la plus douce d'abord (G-18) ; le paiement la lève tout entière.",
+        left_out=(packets,),
+        story=dunned("genevrier").paid("4800.00", "2026-04-02 22:15"),
+        does=("2026-03-27 00:00 propose", "2026-03-30 09:00 suspend palier 2", "2026-04-02 22:15 restore paid"),
+        shown=("2026-03-30 09:00", "2026-04-02 22:15"),
+        until="2026-06-15 12:00",
+    )
+    yield Tale(
+        name="g03-escalation-and-step-down",
+        title="Du palier 2 au palier 3 par une seconde mise en demeure, puis retour au palier 2 par un paiement partiel.",
+        rule="chaque palier a son annonce, son délai et ses validations (T-13) ; un paiement partiel ramène au palier proportionné (T-14), la nuit comme le jour.",
+        left_out=(packets,),
+        story=_again(dunned("genevrier"), 3).paid("3000.00", "2026-04-25 03:00").paid("1800.00", "2026-04-27 18:30", id_="P2"),
+        does=(
+            "2026-03-27 00:00 propose",
+            "2026-03-30 09:00 suspend palier 2",
+            "2026-04-20 00:00 propose N2",
+            "2026-04-20 09:00 suspend N2",
+            "2026-04-25 03:00 lower N2 palier 2 G-18",
+            "2026-04-27 18:30 restore paid",
+            "2026-04-27 18:30 restore N2 paid",
+        ),
+        shown=("2026-04-17 10:00", "2026-04-20 09:00", "2026-04-20 09:30", "2026-04-25 03:00", "2026-04-27 18:30"),
+        until="2026-06-15 12:00",
+    )
+    yield Tale(
+        name="g04-stage-three-after-thirty-days",
+        title="Trente jours au palier 3 : la mesure revient d'elle-même au palier 2, pour trente jours encore au plus.",
+        rule="une mesure est temporaire (G-27) : retour au palier plus doux et revue par une personne, jamais une résiliation.",
+        left_out=(packets,),
+        story=dunned("genevrier").operator("stage.waived", "2026-03-27 11:00", case="genevrier:N1", **waived),
+        does=(
+            "2026-03-27 00:00 propose",
+            "2026-03-30 09:00 suspend",
+            "2026-04-29 09:00 lower palier 2 G-27",
+            "2026-05-29 09:00 restore expired",
+        ),
+        shown=("2026-03-30 09:05", "2026-03-30 09:10", "2026-04-29 09:00", "2026-05-29 09:00"),
+        until="2026-07-15 12:00",
+    )
+    mail = ("hosted-mail", "reporting", "shared-documents", "vpn")
+    houx = dunned("houx")
+    houx = replace(houx, events=tuple(event for event in houx.events if event.type != "invoice.issued"))
+    houx = houx.invoice("F1", "4800.00", "2026-01-31", lines=lines("4800.00", services=mail))
+    fourth = _again(houx, 4, services=list(mail)).approved("2026-04-15 10:00", "claire", "denis", notice="N2")
+    known = ("2026-03-27 00:00 propose", "2026-03-30 09:00 suspend")
+    yield Tale(
+        name="g05-stage-four-with-the-legal-role",
+        title="Palier 4 : après le palier 3 et une seconde mise en demeure, un juriste valide la suspension de la messagerie hébergée.",
+        rule="clause du contrat, seconde mise en demeure, accord d'un juriste dans le dossier, applications locales déclarées (G-15, G-18, G-19, G-23).",
+        left_out=(packets,),
+        story=fourth.approved("2026-04-16 15:00", "lea", notice="N2", role="legal"),
+        does=(
+            *known,
+            "2026-04-20 00:00 propose N2",
+            "2026-04-20 09:00 suspend N2 palier 4",
+            "2026-04-29 09:00 restore expired",
+            "2026-05-20 09:00 lower N2 palier 3 G-27",
+            "2026-06-19 09:00 restore N2 expired",
+        ),
+        shown=("2026-04-20 09:00", "2026-05-20 09:00"),
+        until="2026-07-15 12:00",
+    )
+    yield Tale(
+        name="g06-stage-four-without-the-legal-role",
+        title="Palier 4 sans juriste : rien de plus que le palier 3, quoi que disent deux autres personnes.",
+        rule="le palier 4 exige l'accord d'un juriste dans chaque dossier (G-23), jamais une validation permanente.",
+        story=fourth,
+        does=(*known, "2026-04-20 00:00 propose N2"),
+        shown=("2026-04-20 09:00",),
+        until="2026-04-21 12:00",
+    )
+    site = loaded().companies["houx"].sites[0]
+    yield Tale(
+        name="g07-stage-four-on-a-site-without-local-applications",
+        title="Palier 4 sur un site dont aucune application locale n'est déclarée : jamais, même avec un juriste.",
+        rule="ce qui touche au travail suppose qu'on sache ce qui continue de fonctionner (S-15).",
+        story=fourth.approved("2026-03-27 10:00").approved("2026-04-16 15:00", "lea", notice="N2", role="legal"),
+        turns=(
+            Turn(
+                when="2026-01-05 08:00",
+                says="aucune application locale n'est déclarée pour ce site",
+                world={"company": replace(loaded().companies["houx"], sites=(replace(site, local_applications=()),))},
+            ),
+        ),
+        does=(*known, "2026-04-29 09:00 restore expired"),
+        shown=("2026-04-20 09:00",),
+        until="2026-05-15 12:00",
     )

@@ -12,29 +12,40 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from agent.calendar import local_date
 from agent.cli.screen import Screen
 from agent.cli.story import tell
 from agent.closing import words
 from agent.decide import POLL
 from agent.judge import Judged, Judgement
-from agent.model import Company, Policy, Service
+from agent.leases import Lease, elements, needs_of
+from agent.model import PLAIN, Company, Policy, Service
 from agent.policy import Loaded, MemoryInventory, load
 from agent.proof import Proven, prove, prove_members
 from agent.record import Record
 from agent.report import in_the_way, reason
-from agent.ruleset import members, read_key, structure
+from agent.rules import Structure, Use
+from agent.ruleset import read_key, structure
+from agent.ruleset.naming import stem
+from agent.stages import ANNEX
+from agent.stages import words as stage_words
 from tests.core.stories import PARIS, Story, Walk, at, lines, standing, wanted
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "scenarios"
 
 _DAYS = ("lun.", "mar.", "mer.", "jeu.", "ven.", "sam.", "dim.")
+_USES = {
+    Use.REFUSE: "refusé",
+    Use.CAP_TO: "plafonné à l'envoi",
+    Use.CAP_FROM: "plafonné à la réception",
+    Use.DRAIN: "laissé finir",
+}
 _ACTS = {
     "nothing": "rien",
     "observe": "observer",
     "propose": "proposer",
     "suspend": "suspendre",
     "keep": "maintenir",
+    "lower": "ramener",
     "restore": "rétablir",
 }
 
@@ -194,7 +205,9 @@ def _short(when: datetime, what: str, one: Judged) -> str:
     place = when.astimezone(ZoneInfo(PARIS))
     text = f"{place:%Y-%m-%d %H:%M}" + (f":{place:%S}" if place.second else "")
     notice = "" if one.case.notice.id == "N1" else f" {one.case.notice.id}"
-    return f"{text} {what}{notice}" + (f" {one.decision.reason}" if one.decision.reason else "")
+    stage = one.measure.effect.terms.stage
+    staged = f" palier {stage}" if what == "lower" or (what == "suspend" and stage != ANNEX) else ""
+    return f"{text} {what}{notice}{staged}" + (f" {one.decision.reason}" if one.decision.reason else "")
 
 
 def _head(tale: Tale) -> Iterator[str]:
@@ -216,7 +229,8 @@ def _instant(walk: Scene, judgement: Judgement, instant: str) -> Iterator[str]:
     if not cut:
         yield "  tout est ouvert"
     for one in cut:
-        yield f"  suspendu : {', '.join(one.case.order.services)}"
+        plain = one.measure.effect == PLAIN
+        yield f"  {'suspendu' if plain else stage_words(one.measure.effect)[0]} : {', '.join(one.measure.services)}"
         yield from (f"    règle : {text}" for text in rules(one, walk.world(at(instant)), at(instant)))
     for one in judgement.judged:
         fr, _ = reason(one.decision, one.gate, one.case)
@@ -229,24 +243,36 @@ def _instant(walk: Scene, judgement: Judgement, instant: str) -> Iterator[str]:
 def rules(one: Judged, world: Mapping[str, Any], now: datetime) -> tuple[str, ...]:
     """The elements that the measure of a case wants in the kernel, proven, as people write them."""
     company: Company = world["company"]
-    proven = _compiled(tuple(sorted(world["services"].items(), key=lambda item: item[0])))
-    today = min(local_date(now, site.timezone) for site in company.sites)
-    wanted = members(company, one.case.order.services, one.case.id, 60_000, dict(world["services"]), today)
-    prove_members(wanted, company, set(one.case.order.services), proven)
+    built, proven = _compiled(tuple(sorted(world["services"].items(), key=lambda item: item[0])))
+    sets = {each.name: each for each in built.sets}
+    order = one.case.order
+    assert order is not None
+    held = Lease(
+        case=one.case.id,
+        services=one.measure.services,
+        until=now + timedelta(minutes=1),
+        effect=one.measure.effect,
+        since=order.applied_at or now,
+    )
+    wanted = elements(company, (held,), world["services"], sets, now)
+    prove_members(wanted, company, set(one.measure.services), proven)
     found = []
     for element in wanted:
-        owner = proven.owners[element.set]
-        interface, network = read_key(owner.members, element.key)
-        found.append(f"{owner.service} refusé à {network}" + (f" sur {interface}" if interface else ""))
+        members = sets[element.set]
+        interface, network = read_key(members, element.key)
+        place = f"{network}" + (f" sur {interface}" if interface else "")
+        service = next(name for name in one.measure.services if element.set.startswith(stem(name)))
+        rate = f" à {element.kbit} kbit/s" if element.kbit else ""
+        found.append(f"{service} {_USES[members.use]}{rate} à {place}")
     return tuple(found)
 
 
 @lru_cache
-def _compiled(services: tuple[tuple[str, Service], ...]) -> Proven:
+def _compiled(services: tuple[tuple[str, Service], ...]) -> tuple[Structure, Proven]:
     """The structure for the whole inventory, with the proof that it can hit nothing protected and nothing local."""
     inventory = MemoryInventory(replace(loaded(), services=dict(services)))
-    built = structure(inventory.services, inventory.shapes)
-    return prove(built, inventory.protected_selectors(), inventory.local_networks(), inventory.services)
+    built = structure(inventory.services, inventory.shapes, needs_of(inventory.policies.values(), tracked=True))
+    return built, prove(built, inventory.protected_selectors(), inventory.local_networks(), inventory.services)
 
 
 class _Paris(Screen):

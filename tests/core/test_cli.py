@@ -635,6 +635,31 @@ def test_status_shows_the_host_the_measures_and_what_fails(enforcer: Enforcer) -
         assert part in said
 
 
+OBSERVING: dict[str, Any] = {"mode_ceiling": "observe", "breaker": {"companies": {"of": 3}}, "feeds": {"erp": "2026-03-30T07:00Z"}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "steps"),
+    [
+        ({}, ["observe for some weeks", "let it act"]),
+        ({"breaker": {"companies": {"of": 0}}}, ["describe services", "observe for some weeks", "let it act"]),
+        ({"feeds": {"erp": None, "a": None}}, ['system "a"', 'system "erp"', "observe for some weeks", "let it act"]),
+        ({"paused": True}, ["ecluse resume", "observe for some weeks", "let it act"]),
+        ({"mode_ceiling": "approve", "feeds": {"erp": None}}, []),
+        ({"breaker": None, "feeds": None}, ["describe services", "observe for some weeks", "let it act"]),
+    ],
+)
+def test_a_gateway_that_only_observes_is_told_the_next_steps_in_order(
+    enforcer: Enforcer, changes: dict[str, Any], steps: list[str]
+) -> None:
+    enforcer.answer = ({"exit": 0, "message": {}, "data": OBSERVING | changes}, b"")
+    told = asking(enforcer, "status").output.partition("Next\n")[2].splitlines()
+    assert len(told) == len(steps)
+    for number, (line, part) in enumerate(zip(told, steps, strict=True), 1):
+        assert line.startswith(f"  {number}. ")
+        assert part in line
+
+
 @pytest.mark.parametrize("name", ["status", "explain", "plan"])
 def test_an_answer_with_nothing_in_it_is_still_shown(enforcer: Enforcer, name: str) -> None:
     said = asking(enforcer, *((name, "za") if name == "explain" else (name,)))

@@ -304,6 +304,23 @@ def test_several_secrets_are_read_in_order_for_rotation(tmp_path: Path) -> None:
     assert [each.reveal() for each in read_secrets(source("stripe", new, old))] == [(STRIPE[:-1] + "n").encode(), STRIPE.encode()]
 
 
+def test_a_secret_that_systemd_hands_over_is_taken_from_its_copy_and_its_own_file_is_never_looked_at(tmp_path: Path) -> None:
+    handed = tmp_path / "credentials"
+    handed.mkdir()
+    secret(handed, STRIPE, 0o440, "secrets_stripe")  # systemd's copies may show a group: their access list does
+    elsewhere = secret(tmp_path, STRIPE[:-1] + "n", name="other")
+    environment = {"CREDENTIALS_DIRECTORY": str(handed)}
+    found = read_secrets(source("stripe", tmp_path / "secrets" / "stripe", elsewhere), environment)
+    assert [each.reveal() for each in found] == [STRIPE.encode(), (STRIPE[:-1] + "n").encode()]
+
+
+def test_what_is_no_secret_is_refused_in_a_copy_too(tmp_path: Path) -> None:
+    secret(tmp_path, "short", 0o400, "secrets_stripe")
+    with pytest.raises(ConfigError) as raised:
+        read_secrets(source("stripe", Path("/etc/ecluse/secrets/stripe")), {"CREDENTIALS_DIRECTORY": str(tmp_path)})
+    assert [each.code for each in raised.value.problems] == [ConfigCode.BAD_SECRET]
+
+
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o620, 0o602])
 def test_a_secret_open_to_others_is_refused(mode: int, tmp_path: Path) -> None:
     problem = refused(source("stripe", secret(tmp_path, STRIPE, mode)))

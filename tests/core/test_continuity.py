@@ -14,10 +14,12 @@ from agent.continuity import (
     SILENT_LOOKS,
     TRIAL_SECONDS,
     Baseline,
+    Nobody,
     Past,
     Role,
     Sample,
     Seen,
+    Sight,
     Target,
     add,
     baseline,
@@ -30,6 +32,7 @@ from agent.continuity import (
     trial,
     write_past,
 )
+from agent.continuity.baseline import merged
 from agent.continuity.samples import MOST, read_answer, read_question, write_answer, write_question
 from agent.errors import ChannelError
 from agent.model import Dependency, LocalApplication, Probe
@@ -396,3 +399,28 @@ def test_what_the_other_role_says_for_people_is_cut_to_a_line() -> None:
     (found,) = read_answer({"number": 1}, json.dumps([["silent", 0, "a\x1b[31m\n" + "x" * 500]]).encode(), number=1, count=1)
     assert len(found.why) <= 80
     assert found.why.isprintable()
+
+
+def test_on_a_host_without_probes_no_measure_waits_for_a_look_and_nobody_sees_anything() -> None:
+    nobody = Nobody()
+    assert nobody.just_before("za")
+    assert not nobody.looking("za")
+    assert (nobody.sight("za"), nobody.status(), nobody.about("za")) == (Sight.NONE, {"configured": False}, ())
+
+
+def test_a_past_in_which_nothing_ever_answered_has_no_latency() -> None:
+    found = baseline(watched(25, replace(OK, seen=Seen.SILENT, ms=0.0)), wanted=24, per_hour=60, now=NOW)
+    assert found is not None
+    assert (found.availability, found.ms) == (0, 0.0)
+
+
+@pytest.mark.parametrize("row", [None, [], [[[1, 2]], 1, 2, 3, []], [[], "x", 1, 1, []]])
+def test_what_is_no_past_is_said_to_be_none(row: Any) -> None:
+    with pytest.raises(ValueError, match="not what was seen"):
+        read_past(row)
+
+
+def test_only_what_was_seen_is_kept_over_a_restart() -> None:
+    past = watched(1)
+    kept = merged({"erp": past, "licence": Past()})
+    assert {name: read_past(row) for name, row in kept.items()} == {"erp": past}

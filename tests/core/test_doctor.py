@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from agent.doctor import CHECKS, Facts, Finding, Level, diagnose, worst
-from agent.doctor.facts import BaseChain, Clock, Disk, IpSet, Link, RoutingRule, Table
+from agent.doctor.facts import BaseChain, Certificate, Clock, Disk, IpSet, Kept, Link, RoutingRule, Table
 from agent.doctor.listing import tables
 
 #: A gateway with nothing in the way.
@@ -19,7 +19,12 @@ CALM = Facts(
     sysctls={"net.ipv4.ip_forward": "1", "net.ipv6.conf.all.forwarding": "1", "net.ipv4.conf.all.rp_filter": "0"},
     conntrack=(100, 262_144),
     links=(Link(name="eth0"),),
+    units={"ecluse-serve.service": "active", "ecluse-enforce.service": "active"},
 )
+
+
+def kept(what: str = "ledger", mode: int = 0o600, uid: int = 7) -> Kept:
+    return Kept(what=what, path=f"/x/{what}", mode=mode, uid=uid, directory="/x", directory_uid=7)
 
 
 def chain(hook: str = "forward", priority: int = 0, policy: str = "accept", table: str = "theirs", **how: Any) -> BaseChain:
@@ -36,6 +41,19 @@ OURS = tuple(replace(chain(hook, -10, table="ecluse"), name=hook) for hook in ("
 
 #: Facts, the code of what is found in them, and how bad it is.
 CASES: list[tuple[Facts, str, Level]] = [
+    (replace(CALM, kept=(kept(mode=0o640),)), "PRIVATE", Level.WARNING),
+    (replace(CALM, kept=(kept("secret", 0o644),)), "PRIVATE", Level.BAD),
+    (replace(CALM, kept=(kept("key", 0o640),)), "PRIVATE", Level.BAD),
+    (replace(CALM, kept=(kept("config", 0o664),)), "PRIVATE", Level.WARNING),
+    (replace(CALM, kept=(kept(uid=0),)), "LEDGER_OWNER", Level.BAD),
+    (replace(CALM, unread={"kept": "EACCES"}), "PRIVATE", Level.WARNING),
+    (replace(CALM, former=("/x/ledger.db.before-20260302T090000Z",)), "FORMER_LEDGERS", Level.NOTICE),
+    (replace(CALM, certificates=(Certificate(listener="webhooks", days_left=3.0),)), "CERTIFICATE", Level.WARNING),
+    (replace(CALM, certificates=(Certificate(listener="webhooks", days_left=-1.0),)), "CERTIFICATE", Level.BAD),
+    (replace(CALM, certificates=(Certificate(listener="metrics", fault="no key"),)), "CERTIFICATE", Level.BAD),
+    (replace(CALM, units={"ecluse-serve.service": "active", "ecluse-enforce.service": "failed"}), "UNITS", Level.BAD),
+    (replace(CALM, units={"ecluse-serve.service": "active"}), "UNITS", Level.BAD),
+    (replace(CALM, units={"ecluse-serve.service": "not-found", "ecluse-enforce.service": "not-found"}), "UNITS", Level.NOTICE),
     (replace(CALM, kernel="4.19.0-5-amd64"), "KERNEL", Level.BAD),
     (replace(CALM, kernel=""), "KERNEL", Level.BAD),
     (replace(CALM, libnftables="libnftables.so.1 can not be loaded"), "LIBNFTABLES", Level.BAD),
@@ -106,6 +124,12 @@ NOTHING: list[tuple[Facts, str]] = [
         "BRIDGES",
     ),
     (replace(CALM, conntrack=None), "CONNTRACK"),
+    (replace(CALM, kept=(kept(), kept("config", 0o644), kept("secret"))), "PRIVATE"),
+    (
+        replace(CALM, certificates=(Certificate(listener="webhooks", days_left=60.0), Certificate(listener="metrics"))),
+        "CERTIFICATE",
+    ),
+    (replace(CALM, units=None), "UNITS"),
     (with_(*OURS, name="ecluse"), "OUR_TABLE"),
     (with_(chain(priority=0, policy="drop")), "EARLIER_DROP"),
     (with_(chain("forward", -300)), "EARLIER_DROP"),

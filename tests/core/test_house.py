@@ -57,6 +57,7 @@ ROOMS: Mapping[str, Room] = {
     "stages": Room(floor=1),
     "billing": Room(floor=1),
     "links": Room(floor=1),
+    "names": Room(floor=1, may={"policy": "an answer passes the checks that a file passes"}),
     "retention": Room(
         floor=1,
         may={
@@ -224,6 +225,8 @@ ROOMS: Mapping[str, Room] = {
         floor=3,
         may={
             "leases": "what is wanted in the kernel just now",
+            "inforce": "what it goes by",
+            "names": "what a company needs itself is not refused to it",
             "breaker": "how much there is of which a share may be suspended",
             "continuity": "who looks at local applications, or nobody",
             "fight": "how often our table had to be put back lately",
@@ -295,6 +298,7 @@ ROOMS: Mapping[str, Room] = {
             "plan": "the change that leads there",
             "kernel": "observe, check, apply",
             "ledger": "what was done is a fact",
+            "log": "fields of its lines",
         },
     ),
     "examine": Room(
@@ -302,6 +306,8 @@ ROOMS: Mapping[str, Room] = {
         may={
             "doctor": "reads what it judges",
             "clock": "does the kernel know it to be right",
+            "config": "which files are ours",
+            "web": "when the certificates end",
             "kernel": "tries in a namespace of its own what this kernel can do",
             "ruleset": "with a table like ours",
         },
@@ -415,6 +421,25 @@ ROOMS: Mapping[str, Room] = {
             "judge": "a company, as it was judged",
             "leases": "the measure that a dry run takes as applied",
             "proof": "a dry run is compiled and proven",
+        },
+    ),
+    "inforce": Room(
+        floor=3,
+        may={
+            "calendar": "public holidays are computed before anybody waits for them",
+            "leases": "what policies may ask of the kernel",
+            "names": "addresses in the place of names",
+            "proof": "nothing is in force that was not proven",
+            "ruleset": "what is compiled",
+        },
+    ),
+    "resolving": Room(
+        floor=3,
+        may={
+            "channel": "the probing role is asked over its socket",
+            "gateway": "the value it keeps up",
+            "inforce": "another answer is another ruleset",
+            "names": "what answers are worth",
         },
     ),
     "relink": Room(

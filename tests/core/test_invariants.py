@@ -26,8 +26,9 @@ from agent.case import cases
 from agent.decide import IN_FORCE, Act
 from agent.errors import ConfigError, LedgerCorrupt
 from agent.event import Event
-from agent.gateway import Gateway, InForceRules
+from agent.gateway import Gateway
 from agent.host import ClockState
+from agent.inforce import InForceRules
 from agent.judge import Judgement
 from agent.kernel.memory import MemoryKernel
 from agent.ledger.sqlite import Ledger

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.case import EMPTY_RECORD, fold
@@ -146,6 +146,7 @@ def test_a_reader_of_a_former_schema_is_told_to_let_the_owner_come_first(path: P
 # --- erasing ------------------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.sets(st.integers(1, 10_000)))
 def test_row_numbers_as_text_read_back(rows: set[int]) -> None:
     assert set(spread(ranges(rows))) == rows

@@ -34,6 +34,7 @@ def test_what_is_there_at_the_start_is_taken_at_once():
 def test_a_link_that_is_gone_is_let_go_of_at_once_and_its_name_is_free():
     one = following(ZA)
     one.left(ZA.ifindex)
+    one.left(ZA.ifindex)  # told twice, as after lost notifications
     assert one.moved(1.0).gone == {"za0"}
     assert taken(one) == frozenset()
     assert one.moved(2.0).gone == frozenset(), "told once"
@@ -193,3 +194,21 @@ def test_a_name_that_elements_may_hold_has_one_bearer_and_changes_it_only_by_bei
             if vrf.kind == "vrf"
         }
         assert {name: set(found) for name, found in one.links().members.items()} == members
+
+
+def test_a_link_that_joins_a_vrf_touches_both_and_is_not_let_go_of():
+    one = following(ZA, VRF)
+    one.heard(ZA._replace(master=VRF.ifindex), 5.0)
+    moved = one.moved(5.0)
+    assert moved.gone == frozenset()
+    assert {"za0", "vrf-a"} <= moved.touched
+
+
+def test_of_kinds_that_names_had_the_oldest_are_forgotten_so_that_memory_has_a_bound():
+    one = following()
+    for number in range(10_001):
+        link = Link(ifindex=number + 1, name=f"ppp{number}", kind="ppp")
+        one.heard(link, 0.0)
+        one.left(link.ifindex)
+    assert taken(one) == frozenset()
+    assert len(one._kinds) == 10_000

@@ -4,6 +4,7 @@ import io
 import logging
 import os
 import re
+import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -151,7 +152,55 @@ def test_the_journal_is_recognised_by_device_and_inode_and_not_by_the_variable_a
         assert not is_journal(other, environment)
         assert not is_journal(ours, {})
         assert not is_journal(io.StringIO(), environment)
-        setup(stream=ours, environment=environment)
+        setup(stream=ours, environment=environment, journal=tmp_path / "nobody")
         logging.getLogger("agent.serve").error("port taken")
+        root.handlers[0].close()  # its thread has written then
         ours.seek(0)
         assert ours.read() == "<3>serve: port taken\n"
+
+
+@pytest.fixture
+def journal(tmp_path: Path, root: logging.Logger) -> Iterator[socket.socket]:
+    """A journal that is listening, and the log set up to reach it."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard, (tmp_path / "stream").open("w") as stream:
+        heard.bind(str(tmp_path / "journal"))
+        heard.settimeout(2)
+        status = os.fstat(stream.fileno())
+        setup(stream=stream, environment={"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}, journal=tmp_path / "journal")
+        yield heard
+
+
+def test_the_journal_gets_each_field_under_its_own_name(journal: socket.socket, tmp_path: Path) -> None:
+    logging.getLogger("agent.intake").warning("held", extra=fields(company="za", lease_until=12.5, key=Secret()))
+    assert journal.recv(4096).decode().splitlines() == [
+        "PRIORITY=4",
+        "SYSLOG_IDENTIFIER=ecluse",
+        "MESSAGE=intake: held company=za lease_until=12.5 key=***",
+        "ECLUSE_ROOM=intake",
+        "ECLUSE_COMPANY=za",
+        "ECLUSE_LEASE_UNTIL=12.5",
+        "ECLUSE_KEY=***",
+    ]
+    assert not (tmp_path / "stream").read_text()
+
+
+def test_text_from_outside_can_not_forge_a_field_of_the_journal(journal: socket.socket) -> None:
+    outside = "no\nPRIORITY=0\u2028ECLUSE_COMPANY=zb\r"
+    logging.getLogger("agent.intake").error("%s", outside, extra=fields(company=outside, **{"a\n=b": 1}))
+    lines = journal.recv(4096).decode().split("\n")
+    assert [each.split("=")[0] for each in lines] == [
+        "PRIORITY", "SYSLOG_IDENTIFIER", "MESSAGE", "ECLUSE_ROOM", "ECLUSE_COMPANY", "ECLUSE_A__B", "",
+    ]  # fmt: skip
+
+
+def test_a_journal_that_is_stuck_never_blocks_us_and_one_that_is_gone_is_read_from_the_stream(
+    journal: socket.socket, tmp_path: Path
+) -> None:
+    logger = logging.getLogger("agent.enforce")
+    for _ in range(2000):  # nobody reads; far more than a socket holds
+        logger.info("x" * 1000)
+    assert not (tmp_path / "stream").read_text()
+    journal.close()
+    logger.info("still here")
+    logging.getLogger().handlers[0].close()  # its thread has written then
+    assert (tmp_path / "stream").read_text() == "<6>enforce: still here\n"

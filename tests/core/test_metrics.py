@@ -1,7 +1,7 @@
 """Metrics: own registries, bounded labels, the promised names."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
@@ -120,6 +120,7 @@ def test_every_kind_of_change_has_a_series_from_the_start() -> None:
         metrics.changed("deleted")
 
 
+@settings(deadline=None)  # two registries and their text for each example; speed is no matter of a test
 @given(st.lists(st.text(max_size=20), min_size=1, max_size=30))
 def test_names_from_outside_never_make_a_series(names: list[str]) -> None:
     enforcer, serve = EnforcerMetrics(sources=["bank"]), ServeMetrics(sources=["bank"])

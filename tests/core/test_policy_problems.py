@@ -441,3 +441,11 @@ def test_a_target_far_wider_than_the_dependency_inside_it_is_to_be_named_exactly
     (problem,) = problems_if_any({**BASE, "services.yaml": wide, "customers.yaml": swap(CUSTOMERS, "      subscriptions", depends)})
     assert problem.code == Code.DEPENDENCY_HIT
     assert problem.mend.startswith("Name the service's own addresses instead of 172.16.0.0/12.")
+
+
+def test_a_policy_that_is_no_mapping_is_one_problem_and_not_one_for_each_value_it_lacks(tmp_path: Path) -> None:
+    (tmp_path / "policies.yaml").write_text("policies:\n  usual: 5\n")
+    with pytest.raises(ConfigError) as caught:
+        check_directory(tmp_path)
+    about = [problem for problem in caught.value.problems if problem.file.endswith("policies.yaml")]
+    assert [problem.line for problem in about] == [2]

@@ -113,6 +113,17 @@ def test_a_hold_and_its_lifting_stay_while_the_company_is_a_customer() -> None:
     assert left(story, asked(story, customer=False)) == ()
 
 
+def test_a_payment_that_met_a_court_order_stays_with_it() -> None:
+    order = {"decision": "J1", "effect": "restore_if_paid", "amount": "4800.00", "currency": "EUR"}
+    story = Story().invoice().says("court.order", "2026-02-01 09:00", **order)
+    found = asked(story.paid("4800.00", "2026-02-02 09:00", F1="4800.00"))
+    assert (found.rows, found.en) == ((), "hold J1 is still needed")
+
+
+def test_of_a_young_past_nothing_goes_and_nothing_is_said() -> None:
+    assert asked(settled(), at("2020-01-01 00:00")) == Erasable()
+
+
 def test_nothing_younger_than_the_day_asked_for_goes() -> None:
     story = next_matter(settled())
     found = asked(story.paid("4800.00", "2031-06-01 09:00", id_="P9", F9="4800.00"), at("2030-01-01 00:00"))
@@ -161,3 +172,7 @@ def test_the_property_above_has_histories_that_are_erased_and_suspended_again_an
 def test_a_customer_whose_past_is_erased_is_judged_by_what_comes_next() -> None:
     part = (*left(settled(), asked(settled())), *next_matter(settled()).events[len(settled().events) :])
     assert cut(folded(part), at("2031-03-31 09:00")) == {("za:N9", name) for name in ANNEX}
+
+
+def test_where_everything_is_young_nothing_may_go() -> None:
+    assert asked(settled(), at("2020-01-01 00:00")) == Erasable()

@@ -5,7 +5,7 @@ Tables first, then walks through time. What the kernel makes of it is in tests/c
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -21,6 +21,7 @@ from agent.gate import Kind
 from agent.judge import Judged
 from agent.model import PLAIN, Effect, Mode, Policy, Protected, Site, Subscription, Terms, Window
 from agent.policy.kinds import hours
+from agent.report import judgement as report
 from agent.stages import below, effect_of, first, hours_words, ladder, read_effect, strength, words, write_effect
 from tests.core.stories import ANNEX, POLICY, ZA, Story, Walk, at, lines, reminded, ripe, suspended
 
@@ -218,6 +219,17 @@ def test_hours_switch_by_site_time_and_an_hour_that_comes_twice_is_outside(when:
 
     found = in_effect(instant(when), hours=NIGHTS, timezones=("Europe/Paris",))
     assert (found.on, found.until) == (on, instant(until))
+
+
+def test_hours_within_one_day_begin_and_end_that_day() -> None:
+    morning = (hours("sat 09:00-12:00"),)
+    assert [
+        in_effect(at(f"2026-04-04 {hour}"), hours=morning, timezones=("Europe/Paris",)).on for hour in ("08:59", "09:00", "12:00")
+    ] == [
+        False,
+        True,
+        False,
+    ]
 
 
 def test_where_a_company_has_sites_in_several_zones_only_hours_that_are_so_at_all_of_them_count() -> None:
@@ -650,3 +662,51 @@ def test_a_measure_restricted_to_hours_asks_for_a_look_at_each_switch() -> None:
     assert evening.judged[0].decision.act is Act.KEEP
     assert evening.next_at is not None
     assert evening.next_at <= at("2026-03-31 07:00")
+
+
+def test_hours_that_go_over_midnight_belong_to_the_day_they_begin_on() -> None:
+    night = (Window(days=(0,), start=time(22), end=time(6)),)
+
+    def on(when: str) -> bool:
+        return in_effect(at(when), hours=night, timezones=("Europe/Paris",)).on
+
+    # 30 March 2026 is a Monday
+    tried = ("29 23:00", "30 05:00", "30 21:59", "30 22:00", "31 05:59", "31 06:00", "31 22:00")
+    found = {when: on(f"2026-03-{when}") for when in tried}
+    assert [when for when, is_on in found.items() if is_on] == ["30 22:00", "31 05:59"]
+
+
+def test_hours_within_a_day_end_on_that_day() -> None:
+    lunch = (Window(days=(0,), start=time(12), end=time(14)),)
+    found = {
+        hour: in_effect(at(f"2026-03-30 {hour}"), hours=lunch, timezones=("Europe/Paris",)).on
+        for hour in ("11:59", "12:00", "14:00")
+    }
+    assert found == {"11:59": False, "12:00": True, "14:00": False}
+    assert not in_effect(at("2026-03-31 12:30"), hours=lunch, timezones=("Europe/Paris",)).on
+
+
+# --- told ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_report_tells_the_stage_how_it_takes_effect_and_the_way_back_to_full_service() -> None:
+    told = report(at_stage(2, kbit=512).judged(NOW, policy=CAPPED, **LEASE), ZA, CAPPED, at(NOW))
+    listed = ", ".join(sorted(ANNEX))
+    assert told["answer"]["fr"] == f"Zéphyr Atelier : {listed} (palier 2 : débit limité à 512 kbit/s par raccordement et par sens)"
+    (case,) = told["cases"]
+    assert (case["state"], case["stage"], case["notice"]["stage"]) == ("suspended", 2, None)
+    assert case["effect"]["en"] == "stage 2: throughput capped at 512 kbit/s for each attachment and direction"
+    assert case["way_back"]["sum"] == "4800.00"
+
+
+def test_a_report_of_a_step_down_says_from_what_and_to_what() -> None:
+    paid = waived().paid("3000", "2026-03-31 10:00").judged("2026-03-31 10:00", policy=CAPPED, lease=at("2026-03-31 12:00"))
+    told = report(paid, ZA, CAPPED, at("2026-03-31 10:00"))
+    (case,) = told["cases"]
+    assert (case["state"], case["stage"]) == ("lowering", 2)
+    assert case["reason"]["fr"].startswith("G-18 : palier 3 à partir de 2 000,00 EUR, dû 1 800,00 EUR ; ramené au palier 2")
+
+
+def test_paying_the_stronger_stage_away_is_not_the_way_back_to_full_service() -> None:
+    told = report(waived().judged(NOW, policy=CAPPED, **LEASE), ZA, CAPPED, at(NOW))
+    assert told["cases"][0]["way_back"]["sum"] == "4800.00"

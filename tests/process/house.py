@@ -243,12 +243,15 @@ class House:
 
     # --- roles ------------------------------------------------------------------------------------------------------
 
-    def start(self, role: str, *, prefix: Sequence[str] = (), wait: bool = True, watched: bool = False) -> subprocess.Popen[bytes]:
+    def start(
+        self, role: str, *, prefix: Sequence[str] = (), wait: bool = True, watched: bool = False, log: int | None = None
+    ) -> subprocess.Popen[bytes]:
         """Start `enforce` (with the test's clock), `serve` or `probe` (the real commands).
 
         Args:
             role: which.
             prefix: what to start it through, such as setpriv.
+            log: a descriptor that its log goes to, in place of the file.
             watched: the enforcer looks for jumps of the test's clock.
             wait: return when it is ready: the first good cycle is over, or the port answers.
         """
@@ -258,7 +261,7 @@ class House:
         environment = {name: os.environ[name] for name in ("PATH", "LANG", "COVERAGE_PROCESS_START") if name in os.environ}
         with (self.directory / f"{role}.log").open("ab") as output:
             process = self.space.start(
-                [*prefix, sys.executable, *own], stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=ROOT,
+                [*prefix, sys.executable, *own], stdin=subprocess.DEVNULL, stdout=log or output, stderr=log or output, cwd=ROOT,
                 env=environment | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
             )  # fmt: skip
         self.started.append(process)

@@ -10,6 +10,8 @@ import pytest
 
 from agent.lab import Node, Topology, laboratory
 from agent.lab.namespaces import Space
+from agent.ledger.sqlite import Ledger
+from tests.process.certificates import signed
 from tests.process.house import ROOT
 
 pytestmark = pytest.mark.kernel
@@ -79,6 +81,25 @@ def test_it_sees_what_is_in_the_way_and_leaves_everything_as_it_was(gateway, con
     assert before == (run(gateway, "nft", "list", "ruleset"), run(gateway, "ip", "rule"), run(gateway, "ip", "link"))
 
 
+def test_legacy_rules_and_ipsets_of_others_are_seen_and_those_of_our_own_backend_are_not(gateway, config):
+    for argv in (
+        ("iptables-legacy", "-N", "ECLUSE-forward"),
+        ("iptables-legacy", "-A", "FORWARD", "-j", "ECLUSE-forward"),
+        ("ipset", "create", "ECLUSE-vpn", "hash:net"),
+    ):
+        run(gateway, *argv)
+    found = doctor(gateway, config)
+    assert level(found, "LEGACY") == "ok"
+    assert "IPSETS" not in found
+    run(gateway, "iptables-legacy", "-A", "FORWARD", "-s", "192.0.2.1", "-j", "DROP")
+    run(gateway, "ipset", "create", "bans", "hash:ip", "maxelem", "2")
+    for address in ("192.0.2.1", "192.0.2.2"):
+        run(gateway, "ipset", "add", "bans", address)
+    found = doctor(gateway, config)
+    assert found["LEGACY"]["facts"] == {"tables": {"iptables filter": 1}}
+    assert found["IPSET"]["facts"] == {"name": "bans", "members": 2, "most": 2}
+
+
 def test_a_large_foreign_set_does_not_make_it_read_every_member(gateway, config):
     members = ", ".join(f"{20 + (n >> 16)}.{n >> 8 & 255}.{n & 255}.0/25" for n in range(50_000))
     run(
@@ -106,3 +127,26 @@ def test_people_read_the_worst_first_in_their_language_and_scripts_the_exit_code
     assert first.startswith("attention")
     assert "à faire : Accepter en sortie" in said
     assert said.splitlines()[-1].startswith("0 mauvais, ")
+
+
+def test_it_sees_an_installation_that_is_open_to_others_and_a_certificate_that_ends(gateway, config):
+    folder = config.parent
+    (folder / "state").mkdir()
+    ca = signed(folder, "ca")
+    signed(folder, "gateway", by=ca, days=5)
+    (folder / "gateway.key").chmod(0o600)
+    (folder / "web.yml").write_text("tls_server_config: {cert_file: gateway.pem, key_file: gateway.key}\n")
+    (folder / "secret").write_text("whsec_" + "a" * 44)
+    (folder / "secret").chmod(0o600)
+    (folder / "s").write_text("sources: {erp: {kind: native, secrets: [secret], customer_ids: own, events: [payment.received]}}\n")
+    config.write_text(config.read_text() + "web: web.yml\n")
+    Ledger.open(folder / "state/ledger.db").close()
+    found = doctor(gateway, config)
+    assert (level(found, "PRIVATE"), level(found, "CERTIFICATE")) == ("ok", "warning")
+    (folder / "secret").chmod(0o644)
+    (folder / "state/ledger.db").chmod(0o640)
+    (folder / "gateway.key").unlink()
+    (folder / "state/ledger.db.before-20260302T090000Z").touch()
+    found = doctor(gateway, config)
+    assert level(found, "PRIVATE") in ("bad", "warning")
+    assert level(found, "FORMER_LEDGERS") == "notice"

@@ -4,7 +4,11 @@ import pytest
 
 from tests.qemu.machine import Ran
 
-CONTRACT = ("tests/contract/test_kernel.py", "tests/contract/test_watch.py")
+CONTRACT = (
+    "tests/contract/test_kernel.py",
+    "tests/contract/test_watch.py",
+    "tests/contract/test_tracking.py",
+)
 
 #: Fewer reports than this: the suite was not really run.
 _AT_LEAST = 60

@@ -1,0 +1,79 @@
+"""Floor 3. An inventory with everything that was compiled and proven from it: what the enforcing side goes by.
+
+A value that is replaced as a whole: by a reload, or when a name stands for other addresses.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+
+from agent.calendar import public_holidays
+from agent.leases import needs_of
+from agent.model import Inventory, Service
+from agent.names import Answers, resolve
+from agent.proof import Proven, prove
+from agent.rules import Structure
+from agent.ruleset import NO_NEEDS, Needs, structure
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InForceRules:
+    """An inventory with what was compiled and proven from it. `companies`, `prefixes`: how many it knows.
+
+    `needs`: what its policies may ask of the kernel; `sets`: the names of the sets that there are. `services`: the catalogue with
+    addresses where services have names, `answers` what those were made from, `unresolved` what of the names is out of reach.
+    """
+
+    inventory: Inventory
+    structure: Structure
+    proven: Proven
+    loaded_at: datetime
+    companies: int
+    prefixes: int
+    needs: Needs = NO_NEEDS
+    sets: frozenset[str] = frozenset()
+    services: Mapping[str, Service] = field(default_factory=dict)
+    answers: Answers = field(default_factory=dict)
+    unresolved: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+    @classmethod
+    def compile(
+        cls, inventory: Inventory, now: datetime, *, tracked: bool = False, answers: Answers = MappingProxyType({})
+    ) -> "InForceRules":
+        """Compile and prove.
+
+        Args:
+            inventory: policies, services and customers.
+            now: aware instant.
+            tracked: the gateway tracks connections.
+            answers: what the names of services stand for.
+
+        Raises:
+            ProofFailed: the ruleset could hit what is protected.
+        """
+        for policy in inventory.policies.values():  # computed once here, not while the first notice's sender waits
+            for year in (now.year, now.year + 1):
+                public_holidays(policy.holidays, year)
+        needs = needs_of(inventory.policies.values(), tracked=tracked)
+        found = resolve(inventory.services, answers, inventory.protected_selectors(), inventory.local_networks())
+        compiled = structure(found.services, inventory.shapes, needs)
+        proven = prove(compiled, inventory.protected_selectors(), inventory.local_networks(), found.services)
+        companies, prefixes = inventory.count(), inventory.prefix_count()
+        return cls(
+            inventory=inventory,
+            structure=compiled,
+            proven=proven,
+            loaded_at=now,
+            companies=companies,
+            prefixes=prefixes,
+            needs=needs,
+            sets=frozenset(one.name for one in compiled.sets),
+            services=found.services,
+            answers=answers,
+            unresolved=found.out,
+        )
+
+    def with_answers(self, answers: Answers, *, tracked: bool) -> "InForceRules":
+        """The same inventory, where names stand for something else. Arguments and errors as for `compile`."""
+        return self.compile(self.inventory, self.loaded_at, tracked=tracked, answers=answers)
