@@ -48,10 +48,11 @@ def no_hold(f: Facts) -> Outcome:
 
     A hold that a person set by hand may be lifted by one, for one case; what a court, a law or the customer set may not.
     """
-    ends = {hold.id: _end(hold, f) for hold in f.case.holds}
-    active = [hold for hold in f.case.holds if (end := ends[hold.id]) is None or f.now < end]
+    # A hold, not its name: a court order and a grace period may both be called "1".
+    ends = [(hold, _end(hold, f)) for hold in f.case.holds]
+    active = [hold for hold, end in ends if end is None or f.now < end]
     left = [hold for hold in active if not (hold.kind == "manual" and "G-13" in f.lifted)]
-    until = min((end for hold in active if (end := ends[hold.id]) is not None), default=None)
+    until = min((end for _, end in ends if end is not None and f.now < end), default=None)
     if not left:
         if not active:
             return passes("aucun gel de la procédure", "no hold")

@@ -14,7 +14,7 @@ from agent.model import Company, Mode, Protected
 from agent.policy import BOUNDS
 from tests.core.gate_cases import BOTH, FAIL, LATER, NOW, PASS, ROWS, UNKNOWN, Row, billed, both, lift, policy, za
 from tests.core.histories import circumstances, examples, nows, stories
-from tests.core.stories import POLICY, ZA, Story, at, company, judgement_of, lines, ripe, site
+from tests.core.stories import POLICY, ZA, Story, at, company, judgement_of, lines, ripe, site, suspended
 
 BY_CODE = {one.code: one for one in TABLE}
 
@@ -243,3 +243,10 @@ def test_a_check_says_until_when_time_alone_leaves_its_verdict(story: Story, dat
                     if until is None or later < until:
                         found = again.gate.checks[number].verdict
                         assert found in (check.verdict, LATER), f"{check.code} {now} -> {later}, until {check.until}"
+
+
+def test_a_hold_that_has_ended_does_not_end_another_one_of_the_same_name() -> None:
+    ordered = suspended().court("2026-01-05 08:00", id_="1")
+    both = ordered.deferred("2026-01-05 08:00", "2026-01-20", id_="1")
+    for story in (ordered, both):
+        assert story.check("G-13", "2026-03-30 10:00").verdict == "fail"

@@ -202,4 +202,5 @@ def test_a_journal_that_is_stuck_never_blocks_us_and_one_that_is_gone_is_read_fr
     assert not (tmp_path / "stream").read_text()
     journal.close()
     logger.info("still here")
+    logging.getLogger().handlers[0].close()  # its thread has written then
     assert (tmp_path / "stream").read_text() == "<6>enforce: still here\n"
