@@ -203,7 +203,7 @@ ROWS = [
     Row(Code.WIDER_CLASS, *customer("[reporting, portal]", "\n        reporting:\n        portal:\n          class: A"), 17, "class A is easier to suspend than the service's own class P", "never-cut"),
     Row(Code.BAD_VALUE, *service("prefixes: [192.0.2.10], protocol", "names: [portal.example.net], protocol"), 4, "class P by name: what is never cut must be known by its addresses", "Write its prefixes"),
     Row(Code.BAD_VALUE, *service('prefixes: [198.51.100.30, "2001:db8:100::30"]', "names: [reporting]"), 9, '"reporting" is not a host\'s full name', "ged.example.net"),
-    Row(Code.TWICE, *service('prefixes: [198.51.100.30, "2001:db8:100::30"]', "names: [a.example.net, A.example.net.]"), 9, "a name is given twice", "Keep it once"),
+    Row(Code.TWICE, *service('{prefixes: [198.51.100.30, "2001:db8:100::30"], protocol: tcp, ports: 443}', "{names: [a.example.net], protocol: tcp, ports: 443}\n      - {names: [A.example.net.], protocol: tcp, ports: 443}"), 8, "a name is given twice", "Keep it once"),
     Row(Code.NO_SELECTOR, *service("    class: P\n", "    class: A\n  other:\n    class: P\n"), 2, "class A without a selector", "Add `selectors:`"),
     Row(Code.NOT_LOCAL, *customer("address: 10.20.10.5", "address: 192.0.2.99"), 13, "192.0.2.99 is on none of the site's attachments", "dependencies"),
     Row(Code.NOT_LOCAL, *customer("          local_applications", "          control: {probe: icmp, address: 192.0.2.1}\n          local_applications"), 12, "192.0.2.1 is on none of the site's attachments", "router"),
