@@ -266,7 +266,7 @@ def test_what_should_be_a_mapping_and_is_none_is_told_once_and_not_for_each_miss
         ("A", "[ged.example.net, GED.example.net.]", "is given twice. Keep it once"),
         (
             "A",
-            "[ged.example.net], protocol: tcp, ports: 80}\n      - {names: [GED.example.net]",
+            "[ged.example.net], protocol: tcp, ports: 443}\n      - {names: [GED.example.net]",
             "a name is given twice. Keep it once",
         ),
         ("P", "[pay.example.net]", "class P by name: what is never cut must be known by its addresses. Write its prefixes"),
