@@ -261,6 +261,27 @@ def test_what_should_be_a_mapping_and_is_none_is_told_once_and_not_for_each_miss
     assert len(wrong.value.problems) == 1
 
 
+@pytest.mark.parametrize(
+    ("class_", "names", "said"),
+    [
+        ("A", "[198.51.100.30]", "198.51.100.30. is not a host's full name. Write it as ged.example.net"),
+        ("A", "[ged]", "is not a host's full name"),
+        ("A", "[ged.example.net, GED.example.net.]", "is given twice. Keep it once"),
+        (
+            "A",
+            "[ged.example.net], protocol: tcp, ports: 443}\n      - {names: [GED.example.net]",
+            "a name is given twice. Keep it once",
+        ),
+        ("P", "[pay.example.net]", "class P by name: what is never cut must be known by its addresses. Write its prefixes"),
+    ],
+)
+def test_a_service_by_name_is_suspendable_and_each_name_is_full_and_given_once(class_: str, names: str, said: str) -> None:
+    named = f"  named:\n    class: {class_}\n    selectors:\n      - {{names: {names}, protocol: tcp, ports: 443}}\n"
+    with pytest.raises(ConfigError, match=said) as wrong:
+        load({**BASE, "services.yaml": SERVICES + named})
+    assert len(wrong.value.problems) == 1
+
+
 def test_every_kind_of_problem_has_a_test() -> None:
     assert {row.code for row in ROWS} | ELSEWHERE == set(Code)
     elsewhere = Path(__file__).with_name("test_inventory.py").read_text()
