@@ -43,14 +43,12 @@ TARGETS = {
     ),
     "forwarding_ratio_service_100k": Target("the same for a paying customer's traffic to a service", 0.90, least=True),
     "repair_flush_ms_p99": Target("a foreign flush until all is back, 1 000 suspended, 99th percentile, ms", 100),
-    "start_1m_s": Target("the same with a million, s", 60),
     "enforcer_rss_mb_100k": Target("resident memory of the enforcer at its peak, 100 000 suspended, MB", 150),
 }
 PARTS: dict[str, Callable[[], dict[str, float]]] = {
     "change": change.run,
     "decision": decision.run,
     "daemon": daemon.run,
-    "million": daemon.run_million,
     "growth": growth.run,
     "forwarding": forwarding.run,
     "peers": peers.run,

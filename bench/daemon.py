@@ -31,7 +31,7 @@ from agent.errors import ChannelError
 from agent.kernel.nft import NftKernel
 from agent.lab import End, Endpoint, Laboratory, Link, Node, Route, Topology, laboratory, listen
 from agent.ruleset import set_name
-from bench.town import ADDRESSES, DEBT, INTERFACE, SERVICES, SOURCE, VPN_PORT, Town, address, bare_town, company_id, town
+from bench.town import ADDRESSES, DEBT, INTERFACE, SERVICES, SOURCE, VPN_PORT, Town, address, company_id, town
 
 COMPANIES = 100_000
 PAYMENTS = 600
@@ -288,22 +288,6 @@ def _measure(host: Host, lab: Laboratory, companies: int, payments: int) -> dict
     host.end(serve)
     host.end(enforce)
     return figures
-
-
-def run_million(companies: int = 1_000_000, cache: Path = Path(".cache")) -> dict[str, float]:
-    """The start alone, of a million companies (3.3 million elements); the ledger holds their measures and not their history."""
-    cache.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache, prefix="bench-") as name, laboratory(TOPOLOGY) as lab:
-        place = Path(name).absolute()
-        host = Host(place, bare_town(companies, place), lab)
-        try:
-            enforce = host.start("enforce")
-            took = until("start on an empty kernel", lambda: ready(host.run), patience=600)
-            found = {"start_1m_s": took, "enforcer_rss_mb_1m": memory_mb(enforce, "VmHWM")}
-            host.end(enforce)
-            return found
-        finally:
-            host.close()
 
 
 def sync_ms(directory: Path) -> float:

@@ -125,17 +125,6 @@ def town(companies: int, directory: Path, cache: Path | None = Path(".cache")) -
     return _date_leases(Town(companies=companies, policies=directory / "policies", state=directory / "state"))
 
 
-def bare_town(companies: int, directory: Path) -> Town:
-    """A town whose ledger holds the measures in force and nothing of how they came about: what a start reads, in little room.
-
-    Nobody is due for minutes. Who were looked at then would be restored, because nothing says why they are suspended.
-    """
-    made = Town(companies=companies, policies=directory / "policies", state=directory / "state")
-    made.state.mkdir(parents=True, mode=0o700)
-    write_policies(made.policies, companies)
-    return _date_leases(made)
-
-
 def _fingerprint() -> str:
     """Changes with what a town says, and with the code that its ledger is written by."""
     long_ago = datetime(2026, 1, 5, tzinfo=UTC)
