@@ -37,8 +37,9 @@ _TYPES = {False: "hash:net", True: "hash:net,iface"}
 _ENTRY = {False: "net", True: "net,iface"}
 
 #: What ipset says in numbers of its own (linux/netfilter/ipset/ip_set.h), as errnos that callers know.
-_IPSET_ERRNO = {4103: errno.EEXIST, 4352: errno.ENOSPC, 4357: errno.EINVAL}
-_NOT_THERE = frozenset({4103, errno.ENOENT})
+_THERE_OR_NOT = 4103  # added although it is there, deleted although it is not
+_IPSET_ERRNO = {_THERE_OR_NOT: errno.EEXIST, 4352: errno.ENOSPC, 4357: errno.EINVAL}
+_NOT_THERE = frozenset({_THERE_OR_NOT, errno.ENOENT})
 
 #: `IPSET_FLAG_LIST_HEADER`: names and types without members.
 _LIST_HEADER = 4
@@ -148,7 +149,7 @@ class Ipsets:
                     one(element, exclusive=True)
                     new.append(element.key)
                 except (IPSetError, NetlinkError) as error:
-                    if error.code not in (4103, errno.EEXIST):
+                    if error.code not in (_THERE_OR_NOT, errno.EEXIST):
                         raise
                     one(element, exclusive=False)
 

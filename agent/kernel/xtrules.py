@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-from agent.model import L4, Family, Ports
+from agent.model import L4, Family
 from agent.rules import (
     CapMembers,
     Chain,
@@ -31,14 +31,13 @@ from agent.rules import (
     Structure,
 )
 from agent.ruleset import REFUSE
+from agent.spans import ALL_PORTS
 
 CHAIN_PREFIX = "ECLUSE-"
 SET_PREFIX = "ECLUSE-"
 
 #: Longest names that the kernel takes: XT_EXTENSION_MAXNAMELEN and IPSET_MAXNAMELEN without their NUL.
 _CHAIN_BYTES, _SET_BYTES = 28, 31
-
-ALL_PORTS: Ports = (0, 65535)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,7 +117,11 @@ def _chain_rules(chain: Chain, family: Family, sets: Mapping[str, MemberSet], ma
 
 
 def _rules(rule: Rule, family: Family, sets: Mapping[str, MemberSet], maps: Mapping[str, ServiceMap]) -> Iterator[XtRule]:
-    """What one rule is in this family; nothing where it is about the other one."""
+    """What one rule is in this family; nothing where it is about the other one.
+
+    Nothing either for caps and for stage 4, which `iptables` refuses whole: the chain of stage 4, which refuses, is reached by its
+    `EnterMembers` alone, so without it nobody is refused on its account.
+    """
     match rule:
         case DispatchFamily() if rule.family == family:
             yield XtRule(goto=chain_name(rule.chain))

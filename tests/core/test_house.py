@@ -185,6 +185,7 @@ ROOMS: Mapping[str, Room] = {
             "nfttext": "structure is loaded as text",
             "ruleset": "the names of our own table, chains and sets",
             "links": "a link as it is shown is one of its nouns",
+            "spans": "all ports of a protocol",
         },
     ),
     "inventory": Room(
