@@ -30,6 +30,7 @@ from agent.metrics import EnforcerMetrics
 from agent.model import ANY_LINKS, Company, Inventory, Links, Mode, StandingKey
 from agent.names import without_needed
 from agent.proof import prove_standing
+from agent.record import statements
 from agent.rules import Element, Key
 from agent.ruleset import candidates, interface_of
 from agent.tally import Tally
@@ -38,6 +39,9 @@ log = logging.getLogger("ecluse")
 
 #: Elements that may be refused anew to one company at once, where the host's configuration says nothing else.
 MOST_ELEMENTS = 2_000
+
+#: What is under way against a company, and ended by a person's word to restore.
+_UNDER_WAY = ("order.suspend", "case.proposed", "approval.given")
 
 #: Why the stop file names a company when no person wrote it there.
 _VOLATILE = "restored while the ledger could not be written, on the ground of: "
@@ -159,6 +163,11 @@ class Gateway:
         for event in self.volatile.get(company_id, ()):
             record = fold(record, event)
         return record
+
+    def after_under_way(self, company_id: str, at: datetime) -> datetime:
+        """When a person's word to restore counts: after all that is under way against the company, whatever the clock did."""
+        record = self.record(company_id)
+        return max([at, *(one.at for type_ in _UNDER_WAY for one in statements(record, type_))])
 
     def judge(
         self, company_id: str, now: datetime, rules: Inventory | None = None

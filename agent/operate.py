@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from agent import alarm, approvals, channel, erasure, intake, look, stopfile
 from agent.approvals import Person
 from agent.billing import Source
-from agent.case import Record, statements
+from agent.case import Record
 from agent.config import Config
 from agent.decide import Act
 from agent.emergency.record import fact, record
@@ -53,10 +53,6 @@ class Daemon(Protocol):
     def clear(self) -> None:
         """Take our table away."""
         ...
-
-
-#: What a person's word to restore puts an end to (`case`).
-_UNDER_WAY = ("order.suspend", "case.proposed", "approval.given")
 
 
 def feeds(sources: Mapping[str, Source]) -> tuple[str, ...]:
@@ -284,9 +280,7 @@ class Operators:
             raise EventError(field="company", what=f"{company_id!r} is unknown", mend="see `ecluse status` for who is suspended")
         recorded = True
         try:
-            # Whatever the clock did: this word comes after everything that is under way against the company.
-            record = gateway.record(company_id)
-            at = max([gateway.now(), *(one.at for type_ in _UNDER_WAY for one in statements(record, type_))])
+            at = gateway.after_under_way(company_id, gateway.now())
             self._store.keep("restore.ordered", company_id, {"by": person.user, "reason": reason}, person, at)
         except LedgerUnwritable:
             recorded = False  # it counts all the same, and is recorded when it can be

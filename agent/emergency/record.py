@@ -60,6 +60,10 @@ def record(gateway: Gateway) -> None:
     except EventError as error:
         gateway.failures["stop file"] = f"{error}; it is obeyed, and can not be recorded"
         return
+    facts = [
+        event if event.subject == HOST else replace(event, occurred_at=gateway.after_under_way(event.subject, event.occurred_at))
+        for event in facts
+    ]
     new = [event for event in facts if not gateway.ledger.has(event.id)]
     if new and not gateway.append(*new):
         return

@@ -85,6 +85,16 @@ def test_a_company_restored_without_the_enforcer_is_closed_by_that_persons_word(
     assert len(host.events("restore.ordered")) == 1
 
 
+def test_a_restore_said_while_the_clock_was_wrong_counts_after_what_is_under_way(host: Host) -> None:
+    stopfile.write(host.gateway.stop_path, Stop(companies={"c000": replace(PAUSE, at=MONDAY.replace(year=2020))}))
+    look(host)
+    assert host.events("measure.restored", "c000")
+    for _ in range(3):  # the stop is let go of once it is on record, and nothing comes back
+        look(host)
+    assert stopfile.read(host.gateway.stop_path) == Stop()
+    assert host.cut() == {"c001"}
+
+
 def test_a_general_stop_is_recorded_once_however_often_it_is_seen(host: Host) -> None:
     emergency.restore(host.kernel, places(host), PAUSE)
     for _ in range(3):

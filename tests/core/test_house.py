@@ -225,6 +225,7 @@ ROOMS: Mapping[str, Room] = {
     "gateway": Room(
         floor=3,
         may={
+            "record": "what is under way against a company",
             "leases": "what is wanted in the kernel just now",
             "inforce": "what it goes by",
             "names": "what a company needs itself is not refused to it",
