@@ -17,7 +17,8 @@ from agent.errors import EventError, LedgerUnwritable
 from agent.event import TYPES, Event, Origin
 from agent.gateway import Gateway
 
-#: Lines read, and facts kept, in one step: some milliseconds, of which a payment on its way meets a few. A company with more facts than that is one step all the same.
+#: Lines read, and facts kept, in one step: some milliseconds, of which a payment on its way meets a few.
+#: A company with more facts than that is one step all the same.
 STEP = 50
 
 
