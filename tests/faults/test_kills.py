@@ -2,8 +2,8 @@
 
 Billers send invoices, new debts with their whole history, payments, reversals, disputes, holds and old messages again, and repeat
 what was not acknowledged, as billers do. In every other house the local application of each company is looked at all the while, and
-always answers; who is looked at is suspended slowly, so that the houses without are the busier ones. ECLUSE_KILLS says how many kills
-(50), ECLUSE_SEED repeats a run's choices.
+always answers; who is looked at is suspended slowly, so that the houses without are the busier ones. ECLUSE_KILLS says how many
+kills (50), ECLUSE_SEED repeats a run's choices.
 """
 
 import http.client
@@ -218,7 +218,8 @@ def one_house(rng: random.Random, kills: int, *, looking: bool) -> None:
         facts = sum(len(facts) for biller in billers for facts in biller.acknowledged.values())
         counts = {type_: len(house.events(type_)) for type_ in ("order.suspend", "measure.confirmed", "measure.restored")}
         print(
-            f"{kills} kills {dict(killed)}{' while looking' * looking} in {took:.0f} s; answers {dict(told)}; {facts} facts acknowledged; "
+            f"{kills} kills {dict(killed)}{' while looking' * looking} in {took:.0f} s; "
+            f"answers {dict(told)}; {facts} facts acknowledged; "
             f"{len(house.events())} ledger rows, {counts}; {in_force} companies suspended at the end"
         )
 

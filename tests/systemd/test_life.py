@@ -1,5 +1,6 @@
 """An installed gateway in its daily life, under a real systemd, with real packets. Each test leaves nobody suspended."""
 
+import json
 import threading
 import time
 from datetime import timedelta
@@ -9,7 +10,7 @@ import pytest
 from agent.lab import Stream
 from tests.process.house import SECRET, until
 from tests.process.test_traffic import ANNEX_PORTS, ERP, KEPT, VPN, seen
-from tests.systemd.gateway import ENFORCE, SERVE, UNITS
+from tests.systemd.gateway import ENFORCE, PROBE, SERVE, UNITS
 
 pytestmark = pytest.mark.kernel
 
@@ -166,6 +167,25 @@ def test_a_boot_never_waits_for_an_agent_that_does_not_get_ready(installed, gate
         gateway.drop_in(ENFORCE, "stuck", "")
         gateway.systemctl("restart", ENFORCE)
     assert gateway.suspended() == {"za"}
+
+
+def units_down(gateway):
+    done = gateway.machine.run("ecluse", "doctor", "--json", check=False)
+    found = json.loads(done.stdout)["data"]["findings"]
+    return {name: state for one in found if one["code"] in ("UNITS", "UNIT_ASIDE") for name, state in one["facts"].items()}
+
+
+def test_the_doctor_names_a_unit_that_is_down_and_none_while_all_are_up(gateway):
+    assert units_down(gateway) == {}
+    try:
+        gateway.systemctl("stop", PROBE)
+        assert units_down(gateway) == {PROBE: "inactive"}
+        gateway.systemctl("disable", "ecluse.target")
+        assert units_down(gateway) == {PROBE: "inactive", "ecluse.target": "disabled"}
+    finally:
+        gateway.systemctl("enable", "ecluse.target")
+        gateway.systemctl("start", PROBE)
+    assert units_down(gateway) == {}
 
 
 def test_the_journal_has_fields_and_no_secret(gateway):
