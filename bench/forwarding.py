@@ -5,8 +5,8 @@ Traffic of no service is sent to the host of a service, to another port. It is t
 
 Each variant is a gateway of its own with the same customer and provider around it. A sender in the customer's namespace puts
 datagrams on the wire as fast as the kernel takes them; the forwarding happens in its own system calls, so packets a second is
-what one core of such a gateway can do. Variants take turns, and which begins changes from round to round; a turn counts as its fastest burst, and a figure is the median
-of the ratios within a round, with the quartiles beside it.
+what one core of such a gateway can do. Variants take turns, and which begins changes from round to round; a turn counts as its
+fastest burst, and a figure is the median of the ratios within a round, with the quartiles beside it.
 """
 
 import statistics
