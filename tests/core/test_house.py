@@ -378,6 +378,14 @@ ROOMS: Mapping[str, Room] = {
             "retention": "what of a company may go",
         },
     ),
+    "importing": Room(
+        floor=3,
+        may={
+            "billing": "a file speaks as a source of its own",
+            "gateway": "whose customers and clock count",
+            "intake": "lines become facts",
+        },
+    ),
     "forecast": Room(
         floor=3,
         pure=True,
