@@ -73,8 +73,8 @@ class Gateway:
     why this backend, in both. `most_elements`: so many may be refused anew to one company at once. `lookout`: who looks at local
     applications. `fight`: how often our table had to be put back lately. `links`: what elements may name, kept by `relink`;
     `unlinked`: links that attachments name and elements may not, and why. `remote`: the companies with a measure on everything
-    remote in force, or about to be (`agent.remote`). `refused_anew`: told when more is refused than before, or may be, and is in the
-    kernel.
+    remote in force, or about to be (`agent.remote`). `refused_anew`: told when more is refused than before, or may be, and is
+    in the kernel.
     """
 
     ledger: Ledger
