@@ -14,6 +14,8 @@ import pytest
 
 from agent import audit, emergency, intake, look, remote
 from agent.billing import Source
+from agent.cli import show
+from agent.cli.screen import Screen
 from agent.errors import KernelError
 from agent.inventory import compile_directory, open_inventory
 from agent.lookout import facts
@@ -573,3 +575,13 @@ def planted_service() -> Service:
     """A service that is never cut, and that the inventory, from which the path is made, does not know."""
     prefix = ip_network("192.0.2.99")
     return Service(id="planted", class_=ServiceClass.EMERGENCY, selectors=(Selector(prefix=prefix, protocol=L4.TCP),))
+
+
+def test_whoever_asks_about_the_company_reads_why_its_measure_waits():
+    with gateway() as host:
+        refuses_paths(host)
+        remember(host, "c1")
+        host.work()
+        told = look.explain(host.gateway, "c1")
+        for language, word in (("fr", "service rendu"), ("en", "the service stays on")):
+            assert any(word in line for line in show.explain(Screen(language=language), told))
