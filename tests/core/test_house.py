@@ -155,7 +155,7 @@ ROOMS: Mapping[str, Room] = {
     ),
     "spans": Room(floor=1),
     "ends": Room(floor=1, may={"spans": "all ports of a protocol"}),
-    "ruleset": Room(floor=1, may={"spans": "the kernel's range sets take no overlaps"}),
+    "ruleset": Room(floor=1, may={"spans": "the kernel's range sets take no overlaps, and a look-up has bounds"}),
     "leases": Room(
         floor=1,
         may={
@@ -174,7 +174,7 @@ ROOMS: Mapping[str, Room] = {
         },
     ),
     "plan": Room(floor=1, may={"ruleset": "compares what was compiled with what was observed"}),
-    "nfttext": Room(floor=1, may={"ruleset": "writes what was compiled"}),
+    "nfttext": Room(floor=1, may={"ruleset": "writes what was compiled", "spans": "all ports of a protocol"}),
     # --- floor 2: one outside thing each; they never import each other ---
     "ledger": Room(
         floor=2, may={"stages": "how a measure in force takes effect", "case": "a record is folded in the commit that appends"}
