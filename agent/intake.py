@@ -108,16 +108,7 @@ def read(request: RawRequest, sources: Mapping[str, Source], resolve: Resolve, n
     )
 
 
-def read_lines(lines: Iterable[str], source: Source, resolve: Resolve, now: datetime, *, file: str) -> tuple[Event, ...]:
-    """All of `stream_lines`, for a file that fits in memory.
-
-    Raises:
-        ConfigError: every line that is wrong (up to 100), with its number.
-    """
-    return tuple(stream_lines(lines, source, resolve, now, file=file))
-
-
-def stream_lines(lines: Iterable[str], source: Source, resolve: Resolve, now: datetime, *, file: str) -> Iterator[Event]:
+def read_lines(lines: Iterable[str], source: Source, resolve: Resolve, now: datetime, *, file: str) -> Iterator[Event]:
     """Read facts from before the first day: one native payload with an `id` per line (JSON Lines).
 
     The same checks as for a webhook, and two more, because a person stands by who can mend the file: a type the source may not

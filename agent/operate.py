@@ -10,10 +10,10 @@ Rules of this room:
 
 import asyncio
 import pwd
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar, cast
 
 from agent import alarm, approvals, channel, erasure, intake, look, stopfile
 from agent.approvals import Person
@@ -26,11 +26,13 @@ from agent.errors import ConfigError, EcluseError, EventError, LedgerUnwritable,
 from agent.event import HOST, TYPES, Event, Origin, parse_instant
 from agent.gate import APPROVING_ROLES, Kind
 from agent.gateway import Gateway
+from agent.importing import bring_in
 from agent.model import Policy
 from agent.reconcile import Queue, settle
 from agent.retention import SHORTEST
 
 Answer = tuple[int, str, str, Mapping[str, Any]]
+_Found = TypeVar("_Found")
 
 
 class Daemon(Protocol):
@@ -124,7 +126,7 @@ class Operators:
             elif ask == "erase":
                 found = await self._erase(person, header)
             elif ask == "import":
-                found = self._import(person, header, body)
+                found = await self._import(person, header, body)
             elif ask in self._asks:
                 found = self._asks[ask](person, header)
             else:
@@ -152,13 +154,7 @@ class Operators:
             raise EventError(field="days", what="not a number of days", mend="1 to 366")
         company = _text(header, "company") if header.get("company") is not None else None
         gateway = self._daemon.gateway
-        steps = look.forecast(gateway, gateway.now() + timedelta(days=days), company)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as done:
-                return 0, "", "", done.value
-            await asyncio.sleep(0)  # a payment that comes in meanwhile is served first
+        return 0, "", "", await _between(look.forecast(gateway, gateway.now() + timedelta(days=days), company))
 
     async def _erase(self, person: Person, header: dict[str, Any]) -> Answer:
         before, company = parse_instant(_text(header, "before"), field="before"), header.get("company")
@@ -166,14 +162,7 @@ class Operators:
         if self._daemon.gateway.now() - before < SHORTEST:
             raise EventError(field="before", what="too young to be erased", mend=f"at least {SHORTEST.days} days ago")
         word = erasure.Word(by=person.user, role=role, reason=_text(header, "reason"), before=before)
-        steps = erasure.erase(self._daemon.gateway, word, None if company is None else _text(header, "company"))
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                done: erasure.Erased = end.value
-                break
-            await asyncio.sleep(0)
+        done = await _between(erasure.erase(self._daemon.gateway, word, None if company is None else _text(header, "company")))
         kept = {name: {"fr": fr, "en": en} for name, (fr, en) in done.kept.items()}
         fr = f"{done.rows} lignes effacées ({done.companies} sociétés), {len(kept)} sociétés gardées"
         en = f"{done.rows} rows erased ({done.companies} companies), {len(kept)} companies kept"
@@ -378,32 +367,15 @@ class Operators:
         words = ("enregistré", "recorded") if new else ("déjà connu", "known already")
         return 0, f"{type_} {words[0]}", f"{type_} {words[1]}", {"id": event.id, "new": new}
 
-    def _import(self, person: Person, header: dict[str, Any], body: bytes) -> Answer:
+    async def _import(self, person: Person, header: dict[str, Any], body: bytes) -> Answer:
         self._operator(person)
         name = str(header.get("file", "import"))[:200]
-        # A file is an operator's word: it may state every billing fact, and nothing but billing facts.
-        source = Source(
-            name=f"import-{person.user}",
-            kind="native",
-            secrets=(b"\0" * 32,),
-            events=frozenset(kind for kind, spec in TYPES.items() if spec.origin is Origin.BILLING),
-        )
-        inventory = self._daemon.gateway.rules.inventory
-
-        def resolve(_source: str, customer: str) -> str | None:
-            return customer if inventory.company(customer) is not None else None
-
-        try:
-            text = body.decode()
-        except UnicodeDecodeError:
-            raise EventError(field=name, what="not UTF-8") from None
-        events = intake.read_lines(text.splitlines(), source, resolve, self._daemon.gateway.now(), file=name)
-        new = sum(self._daemon.take(events)) if events else 0
+        done = await _between(bring_in(self._daemon.gateway, self._daemon.take, body, user=person.user, file=name))
         return (
             0,
-            f"{new} faits importés, {len(events) - new} déjà connus",
-            f"{new} facts imported, {len(events) - new} known already",
-            {"events": len(events), "new": new},
+            f"{done.new} faits importés, {done.facts - done.new} déjà connus",
+            f"{done.new} facts imported, {done.facts - done.new} known already",
+            {"events": done.facts, "new": done.new},
         )
 
     async def _reload(self) -> Answer:
@@ -422,6 +394,16 @@ class Operators:
     def _operator(self, person: Person) -> None:
         if not person.roles:
             raise Refused(f"{person.user} is not an operator; name the person in ecluse.yaml under `operators`")
+
+
+async def _between(steps: Generator[None, None, _Found]) -> _Found:
+    """Go through long work step by step: whoever else waits, such as a payment that came in, is served in between."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return cast("_Found", end.value)
+        await asyncio.sleep(0)
 
 
 def _text(header: Mapping[str, Any], name: str) -> str:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.history import gather
-from agent.intake import stream_lines
+from agent.intake import read_lines
 from agent.model import (
     L4,
     Attachment,
@@ -159,9 +159,7 @@ def run(companies: int = COMPANIES, policy: Policy | None = None) -> dict[str, f
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         begin, cpu = time.perf_counter(), time.process_time()
         with path.open() as lines:
-            facts = gather(
-                stream_lines(lines, SOURCE, lambda _, name: name if known.company(name) else None, FAR, file="facts"), END
-            )
+            facts = gather(read_lines(lines, SOURCE, lambda _, name: name if known.company(name) else None, FAR, file="facts"), END)
         read = time.perf_counter() - begin
     found = replay(facts, known, END, approved=True)
     took, cpu = time.perf_counter() - begin, time.process_time() - cpu

@@ -24,7 +24,7 @@ from agent.cli.screen import show as say
 from agent.errors import ConfigError, EcluseError, Problem
 from agent.event import Event, parse_instant
 from agent.history import gather
-from agent.intake import stream_lines
+from agent.intake import read_lines
 from agent.inventory import check_directory
 from agent.model import Mode
 from agent.policy import MemoryInventory
@@ -232,7 +232,7 @@ def _events(file: Path, inventories: Iterable[MemoryInventory], source: str | No
                 return found
         return None
 
-    return stream_lines(_lines(file), simulate.SOURCE, resolve, _FAR, file=str(file))
+    return read_lines(_lines(file), simulate.SOURCE, resolve, _FAR, file=str(file))
 
 
 def _lines(file: Path) -> Iterator[str]:

@@ -119,7 +119,7 @@ def record_(
 def import_(screen: Screen, where: Where, file: Path) -> None:
     """Import FILE: facts from before the first day, one per line (JSON Lines; docs/EVENTS.md).
 
-    The whole file is taken, or none of it; every line that is wrong is listed. Importing twice is harmless.
+    Nothing is taken while a line is wrong, and every line that is wrong is listed. Importing twice is harmless.
     """
     if file.stat().st_size > MAX_IMPORT:
         raise EventError(field=str(file), what=f"larger than {MAX_IMPORT // 2**20} MiB", mend="split it; each part is taken whole")

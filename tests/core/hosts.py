@@ -232,7 +232,7 @@ class Host:
             ]
         everything = frozenset(json.loads(line)["type"] for line in lines)
         source = Source(name="import", kind="native", secrets=(bytes(32),), events=everything)
-        self.ledger.append(intake.read_lines(lines, source, lambda _, customer: customer, self.clock.now, file="h"))
+        self.ledger.append(tuple(intake.read_lines(lines, source, lambda _, customer: customer, self.clock.now, file="h")))
 
     def suspend(self, *companies: str) -> None:
         self.let_act()

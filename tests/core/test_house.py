@@ -57,6 +57,14 @@ ROOMS: Mapping[str, Room] = {
     "stages": Room(floor=1),
     "billing": Room(floor=1),
     "links": Room(floor=1),
+    "flows": Room(
+        floor=1,
+        may={
+            "nfttext": "what is essential, by its numbers",
+            "ruleset": "which set is whose, and what a key is made of",
+            "spans": "all ports of a protocol",
+        },
+    ),
     "names": Room(floor=1, may={"policy": "an answer passes the checks that a file passes"}),
     "retention": Room(
         floor=1,
@@ -185,6 +193,7 @@ ROOMS: Mapping[str, Room] = {
             "nfttext": "structure is loaded as text",
             "ruleset": "the names of our own table, chains and sets",
             "links": "a link as it is shown is one of its nouns",
+            "flows": "and so is a tracked connection",
             "spans": "all ports of a protocol",
         },
     ),
@@ -378,6 +387,14 @@ ROOMS: Mapping[str, Room] = {
             "retention": "what of a company may go",
         },
     ),
+    "importing": Room(
+        floor=3,
+        may={
+            "billing": "a file speaks as a source of its own",
+            "gateway": "whose customers and clock count",
+            "intake": "lines become facts",
+        },
+    ),
     "forecast": Room(
         floor=3,
         pure=True,
@@ -451,6 +468,15 @@ ROOMS: Mapping[str, Room] = {
             "kernel": "hears of links, and lets go of what names them",
             "links": "what a change of links means",
             "ruleset": "which elements name a link",
+        },
+    ),
+    "openflows": Room(
+        floor=3,
+        may={
+            "gateway": "the value it works on",
+            "inforce": "what refuses",
+            "flows": "whose a connection is",
+            "kernel": "reads connections, and lets single ones be forgotten",
         },
     ),
     "look": Room(

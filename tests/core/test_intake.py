@@ -188,7 +188,8 @@ def lines(*items):
 
 
 def test_lines_of_a_file_become_events_with_their_own_ids():
-    events = read_lines(lines(PAYMENT | {"id": "p/1"}, "", NOTICE | {"id": "n#1"}, "\n"), ERP, resolve, NOW, file="open.jsonl")
+    given = lines(PAYMENT | {"id": "p/1"}, "", NOTICE | {"id": "n#1"}, "\n")
+    events = list(read_lines(given, ERP, resolve, NOW, file="open.jsonl"))
     assert [(event.id, event.subject, event.received_at) for event in events] == [("erp:p/1", "za", NOW), ("erp:n#1", "za", NOW)]
 
 
@@ -210,7 +211,7 @@ def test_every_bad_line_is_told_at_once_with_its_number():
         PAYMENT | {"id": "h"},
     )
     with pytest.raises(ConfigError) as error:
-        read_lines(given_lines, narrow, resolve, NOW, file="open.jsonl")
+        list(read_lines(given_lines, narrow, resolve, NOW, file="open.jsonl"))
     told = {problem.line: problem.what for problem in error.value.problems}
     assert sorted(told) == [2, 3, 4, 5, 6, 7, 8, 9, 11, 12]
     assert told[4] == "customer: 'C-9' is no customer we know"
@@ -223,7 +224,7 @@ def test_every_bad_line_is_told_at_once_with_its_number():
 
 def test_a_file_of_nothing_but_errors_is_given_up_after_a_hundred():
     with pytest.raises(ConfigError) as error:
-        read_lines(iter(["{"] * 100_000), ERP, resolve, NOW, file="x")
+        list(read_lines(iter(["{"] * 100_000), ERP, resolve, NOW, file="x"))
     assert len(error.value.problems) == 100
 
 

@@ -92,7 +92,7 @@ def names() -> Iterator[Names]:
         source = Source(
             name="import", kind="native", secrets=(bytes(32),), events=frozenset(json.loads(line)["type"] for line in told)
         )
-        host.ledger.append(intake.read_lines(told, source, lambda _, customer: customer, host.clock.now, file="h"))
+        host.ledger.append(tuple(intake.read_lines(told, source, lambda _, customer: customer, host.clock.now, file="h")))
         host.work()
         assert host.cut() == {"c000"}, "of its other service"
         yield built

@@ -34,7 +34,9 @@ ZEPHYR = MemoryInventory(load({path.name: path.read_text() for path in (ROOT / "
 
 
 def facts(lines: list[str], inventory: MemoryInventory = ZEPHYR) -> tuple[Event, ...]:
-    return read_lines(lines, SOURCE, lambda _, customer: customer if inventory.company(customer) else None, FAR, file="facts")
+    return tuple(
+        read_lines(lines, SOURCE, lambda _, customer: customer if inventory.company(customer) else None, FAR, file="facts")
+    )
 
 
 EVENTS = facts(FACTS.read_text().splitlines())

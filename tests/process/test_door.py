@@ -3,12 +3,14 @@
 import contextlib
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
 
+from agent import channel
 from agent.errors import KernelError
 from agent.kernel.nft import NftKernel
 from agent.model import Service
@@ -16,7 +18,7 @@ from agent.rules import Change
 from agent.ruleset import structure
 from tests.contract.examples import SERVICES, SHAPES
 from tests.process.conftest import a_running_house
-from tests.process.house import PORT, ROOT, House, payload, until
+from tests.process.house import PORT, ROOT, House, firms, history, payload, until
 
 pytestmark = pytest.mark.kernel
 
@@ -223,3 +225,26 @@ def test_without_the_enforcer_webhooks_are_answered_503_and_taken_again_when_it_
     assert house.pay("c000", payment="P-1").status == 200
     until(lambda: house.cut() == set(), 1, what="payment restores")
     assert len(house.events("payment.received")) == 1
+
+
+def test_payments_that_come_in_during_a_big_import_are_served_before_it_ends():
+    with a_running_house(firms(201)) as house:
+        house.suspend("c000")
+        invoices = [next(history(f"c{1 + number % 200:03}")) for number in range(10_000)]
+        lines = [line.replace('"F-', f'"F{number}-').replace('-0"', f'-0-{number}"') for number, line in enumerate(invoices)]
+        answer, served = {}, 0
+
+        def bring() -> None:
+            raw = "\n".join(lines).encode()
+            answer.update(channel.ask(house.run / "operator.sock", {"ask": "import", "file": "old.jsonl"}, raw, timeout=120)[0])
+
+        importing = threading.Thread(target=bring)
+        importing.start()
+        try:
+            while importing.is_alive():
+                assert house.pay("c000", amount="100").status == 200
+                served += importing.is_alive()
+        finally:
+            importing.join(120)
+        assert answer["data"] == {"events": 10_000, "new": 10_000}
+        assert served >= 20, "in one piece, at most the payments before it and the one that waited for it are served"
