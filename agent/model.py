@@ -88,7 +88,8 @@ class Service:
     """What the provider delivers: business meaning and network selectors.
 
     `class_` bounds what may happen to it: a subscription may only move it towards never-cut. `delivered_by` says whose service
-    it is: only the provider's own may be withheld (gate check G-02).
+    it is: only the provider's own may be withheld (gate check G-02). `dedicated`: each customer has addresses of its own within
+    the selectors, which its subscription names, and loses these alone.
     """
 
     id: str
@@ -98,6 +99,7 @@ class Service:
     name_en: str = ""
     delivered_by: Literal["provider", "customer", "third_party"] = "provider"
     names: tuple[Named, ...] = ()
+    dedicated: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -202,7 +204,7 @@ class Site:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Subscription:
-    """Company x service. `class_` narrows the service's class for this company; `sites` empty means all sites."""
+    """Company x service. `class_`: narrower than the service's; `sites`: none means all; `addresses`: its own of a dedicated one."""
 
     service: str
     class_: ServiceClass | None = None
@@ -210,6 +212,7 @@ class Subscription:
     sites: tuple[str, ...] = ()
     paid_through: date | None = None
     monthly_fee: Decimal | None = None
+    addresses: tuple[Network, ...] = ()
 
 
 class Protected(StrEnum):
@@ -342,13 +345,14 @@ class Policy:
 class Shape:
     """A kind of set the ruleset needs: one service, one family, one prefix length, with or without interface.
 
-    A length of 0, always with an interface: everything behind it.
+    A length of 0, always with an interface: everything behind it. `dedicated`: prefix length of the part of a dedicated service.
     """
 
     service: str
     family: Family
     prefixlen: int
     interface: bool
+    dedicated: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -427,10 +431,7 @@ class Inventory(Protocol):
         """The prefixes of these companies (None: of all), each company's counted by itself."""
 
     def standing_keys(self, company_ids: Sequence[str]) -> Mapping[str, Sequence[StandingKey]]:
-        """What a measure could name in the kernel, of those companies of which that is the same on every day.
-
-        Names of interfaces are as the files give them: whether the link is there is seen to by who uses the keys.
-        """
+        """What a measure could name in the kernel, of companies of which that is so on every day, whatever links there are."""
 
     def behind(self, links: Sequence[str]) -> Mapping[str, Sequence[str]]:
         """The companies with an attachment behind each of these links; links that nobody is behind are left out."""

@@ -159,7 +159,7 @@ def describe(change: Change, structure: Structure, present: Mapping[Key, Found] 
         if set_name not in sets:
             return f"{set_name} {key.hex()}"
         ends = [str(network) + (f" on {interface}" if interface else "") for interface, network in read_ends(sets[set_name], key)]
-        return f"{set_name} " + " stays connected with ".join(ends)
+        return f"{set_name} " + (" stays connected with " if is_exception(set_name) else " towards ").join(ends)
 
     if change.remove_table:
         yield f"- table inet {TABLE} and everything in it"

@@ -31,6 +31,7 @@ from agent.ruleset.naming import (
     read_ends,
     read_key,
     set_name,
+    split_key,
     stem,
 )
 from agent.ruleset.rest import Rest, ends_of, is_exception, known_by_name, places
@@ -58,6 +59,7 @@ __all__ = [
     "read_ends",
     "read_key",
     "set_name",
+    "split_key",
     "standing_keys",
     "stem",
     "structure",
