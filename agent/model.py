@@ -204,7 +204,7 @@ class Site:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Subscription:
-    """Company x service. `class_`: narrower than the service's; `sites`: none means all; `addresses`: its own of a dedicated one."""
+    """Company x service. `class_`: narrower than the service's; `sites`: none is all; `addresses`: its own of a dedicated one."""
 
     service: str
     class_: ServiceClass | None = None
