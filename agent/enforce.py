@@ -26,6 +26,7 @@ from agent.ledger.sqlite import Ledger
 from agent.lookout import LocalLookout, Pace
 from agent.metrics import EnforcerMetrics
 from agent.model import Inventory
+from agent.openflows import OpenFlows
 from agent.relink import FollowedLinks, Relink
 from agent.resolving import Resolving, remembered
 
@@ -115,6 +116,8 @@ async def enforce(
                 adopt=enforcer.adopt,
             ).run
         )
+        if config.kernel != "memory":
+            enforcer.beside.append(OpenFlows(gateway).run)
         look(clockwork, gateway, sources)  # before anything of now is written: the last fact tells whether it was set back
         enforcer.loaded()
         if problems:

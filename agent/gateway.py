@@ -71,7 +71,8 @@ class Gateway:
     look; `clock_steps`: how often it jumped. `held`: changes that the guard holds, by company, in French and English. `kernel_why`:
     why this backend, in both. `most_elements`: so many may be refused anew to one company at once. `lookout`: who looks at local
     applications. `fight`: how often our table had to be put back lately. `links`: what elements may name, kept by `relink`;
-    `unlinked`: links that attachments name and elements may not, and why.
+    `unlinked`: links that attachments name and elements may not, and why. `refused_anew`: told when more is refused than before, or
+    may be, and is in the kernel.
     """
 
     ledger: Ledger
@@ -99,6 +100,7 @@ class Gateway:
     host: HostFacts = field(init=False)
     links: Links = ANY_LINKS
     unlinked: dict[str, tuple[str, str]] = field(default_factory=dict)
+    refused_anew: Callable[[], None] = lambda: None
     ledger_good: bool = True
     last_sentence: str = ""
     last_good_at: datetime | None = None
@@ -334,6 +336,7 @@ class Gateway:
         """The whole kernel was compared with the whole ledger: so many elements were wanted, so many of them found."""
         self.metrics.attachments(desired=wanted, actual=found)
         self.metrics.audited(at=self.now().timestamp())
+        self.refused_anew()
 
     def ledger_bad(self, what: str) -> None:
         """The ledger did not commit: no suspension and no renewal until it does."""

@@ -45,6 +45,9 @@ REFUSED = ("busy", "handshake", "name", "password", "slow")
 #: What a look at a local application ends with: the values of `result` in `ecluse_probe_looks_total`.
 LOOKS = ("answered", "silent", "unable")
 
+#: What becomes of a refused connection that a flowtable carries: the values of `outcome` in `ecluse_flows_total`.
+FLOWS = ("ended", "failed")
+
 #: The label of every source that is not configured.
 UNKNOWN = "unknown"
 
@@ -145,6 +148,9 @@ class EnforcerMetrics:
             "1 while others keep changing our table, and it is put back at growing intervals",
             registry=registry,
         )
+        self._flows = Counter(
+            "ecluse_flows", "Connections of suspended services taken out of flowtables", ["outcome"], registry=registry
+        )
         self._unlinked = Gauge(
             "ecluse_links_absent",
             "Links that attachments name and that are not there, or not certain to be the same",
@@ -185,6 +191,8 @@ class EnforcerMetrics:
         )
         for result in LOOKS:
             self._looks.labels(result)
+        for outcome in FLOWS:
+            self._flows.labels(outcome)
             self._targets.labels(result)
 
     def know(self, sources: Iterable[str]) -> None:
@@ -328,6 +336,10 @@ class EnforcerMetrics:
     def unlinked(self, count: int) -> None:
         """How many links that attachments name can not be named in the kernel now."""
         self._unlinked.set(count)
+
+    def flows(self, outcome: str, count: int) -> None:
+        """So many refused connections were taken out of flowtables, or could not be; `outcome` is one of `FLOWS`."""
+        self._flows.labels(outcome).inc(count)
 
     def unresolved(self, count: int) -> None:
         """How much of the names of services can not be refused now."""

@@ -179,6 +179,8 @@ def enforce(
         gateway.kernel.apply(step)
     if steps:
         read_back(gateway.kernel.observe(structure, keys), wanted, keys)
+    if any(Key(set=e.set, key=e.key) not in observed.members for step in steps for e in step.add):
+        gateway.refused_anew()
     return Enforced(change=change, renewed=renewed, elements=standing, since=since, until=until)
 
 

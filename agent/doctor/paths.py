@@ -45,23 +45,33 @@ def flowtables(facts: Facts) -> Iterator[Finding]:
         yield fine("FLOWTABLES", "aucune flowtable", "no flowtable")
         return
     used = any("flow add" in table.says for table in facts.tables)
+    # Which link a connection belongs to is told by the one routing table; where rules choose between several, by nothing.
+    unclear = used and (bool(facts.rules) or any(link.kind == "vrf" for link in facts.links))
     yield Finding(
         code="FLOWTABLES",
-        level=Level.WARNING if used else Level.NOTICE,
+        level=Level.WARNING if unclear else Level.NOTICE,
         what=(f"flowtables : {listed(list(found))}", f"flowtables: {listed(list(found))}"),
         means=(
-            (
-                "Une connexion prise par une flowtable ne passe plus par `forward` : déjà ouverte, elle n'est pas refusée avant "
-                "d'en sortir. Les nouvelles connexions sont refusées."
-            ),
-            (
-                "A connection that a flowtable took passes `forward` no more: once open it is not refused before it leaves there. "
-                "New connections are."
-            ),
+            "Une connexion prise par une flowtable ne passe plus par `forward`. À chaque suspension, ecluse fait oublier au suivi "
+            "de connexions exactement celles que la mesure refuse : elles en sortent en une seconde environ et sont refusées. "
+            "Un plafond de débit (stade 2), lui, ne compte pas ce qu'une flowtable transporte."
+            + (" Ici, plusieurs tables de routage : les connexions ouvertes de clients raccordés par un lien y restent." * unclear),
+            "A connection that a flowtable took passes `forward` no more. At each suspension ecluse has connection tracking forget "
+            "exactly those that the measure refuses: they leave it within about a second and are refused. A bandwidth cap "
+            "(stage 2) does not count what a flowtable carries."
+            + (" Here, several routing tables: open connections of customers attached by a link stay in it." * unclear),
         ),
         do=(
-            "Exclure de `flow add` les services suspendables (ip daddr), ou accepter que les connexions ouvertes durent.",
-            "Leave the suspendable services out of `flow add` (ip daddr), or accept that open connections last.",
+            (
+                "Exclure de `flow add` les services suspendables de ces clients (ip daddr), ou donner à chacun un préfixe unique."
+                if unclear
+                else "Rien pour les suspensions ; pour un plafond, exclure ses services de `flow add` (ip daddr)."
+            ),
+            (
+                "Leave these customers' suspendable services out of `flow add` (ip daddr), or attach each by a prefix of its own."
+                if unclear
+                else "Nothing for suspensions; for a cap, leave its services out of `flow add` (ip daddr)."
+            ),
         ),
         facts={"flowtables": {name: list(devices) for name, devices in found.items()}},
     )

@@ -81,7 +81,12 @@ CASES: list[tuple[Facts, str, Level]] = [
     (replace(CALM, disk=Disk(path="/s", free_mb=9000, total_mb=10_000, free_files=10**6, read_only=True)), "DISK", Level.BAD),
     (replace(CALM, sysctls={"net.ipv4.ip_forward": "1"}), "FORWARDING", Level.NOTICE),
     (replace(CALM, sysctls={}), "FORWARDING", Level.WARNING),
-    (with_(says=("flow add",), flowtables={"fast": ("eth0", "eth1")}), "FLOWTABLES", Level.WARNING),
+    (with_(says=("flow add",), flowtables={"fast": ("eth0", "eth1")}), "FLOWTABLES", Level.NOTICE),
+    (
+        replace(with_(says=("flow add",), flowtables={"fast": ("eth0",)}), links=(Link(name="v", kind="vrf"),)),
+        "FLOWTABLES",
+        Level.WARNING,
+    ),
     (with_(flowtables={"fast": ("eth0",)}), "FLOWTABLES", Level.NOTICE),
     (replace(CALM, links=(Link(name="eth0", xdp=True),)), "XDP", Level.WARNING),
     (replace(CALM, links=(Link(name="eth0", hardware_offload=True),)), "HARDWARE", Level.NOTICE),

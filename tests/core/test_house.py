@@ -57,6 +57,14 @@ ROOMS: Mapping[str, Room] = {
     "stages": Room(floor=1),
     "billing": Room(floor=1),
     "links": Room(floor=1),
+    "flows": Room(
+        floor=1,
+        may={
+            "nfttext": "what is essential, by its numbers",
+            "ruleset": "which set is whose, and what a key is made of",
+            "spans": "all ports of a protocol",
+        },
+    ),
     "names": Room(floor=1, may={"policy": "an answer passes the checks that a file passes"}),
     "retention": Room(
         floor=1,
@@ -155,7 +163,7 @@ ROOMS: Mapping[str, Room] = {
     ),
     "spans": Room(floor=1),
     "ends": Room(floor=1, may={"spans": "all ports of a protocol"}),
-    "ruleset": Room(floor=1, may={"spans": "the kernel's range sets take no overlaps"}),
+    "ruleset": Room(floor=1, may={"spans": "the kernel's range sets take no overlaps, and a look-up has bounds"}),
     "leases": Room(
         floor=1,
         may={
@@ -174,7 +182,7 @@ ROOMS: Mapping[str, Room] = {
         },
     ),
     "plan": Room(floor=1, may={"ruleset": "compares what was compiled with what was observed"}),
-    "nfttext": Room(floor=1, may={"ruleset": "writes what was compiled"}),
+    "nfttext": Room(floor=1, may={"ruleset": "writes what was compiled", "spans": "all ports of a protocol"}),
     # --- floor 2: one outside thing each; they never import each other ---
     "ledger": Room(
         floor=2, may={"stages": "how a measure in force takes effect", "case": "a record is folded in the commit that appends"}
@@ -185,6 +193,7 @@ ROOMS: Mapping[str, Room] = {
             "nfttext": "structure is loaded as text",
             "ruleset": "the names of our own table, chains and sets",
             "links": "a link as it is shown is one of its nouns",
+            "flows": "and so is a tracked connection",
             "spans": "all ports of a protocol",
         },
     ),
@@ -459,6 +468,15 @@ ROOMS: Mapping[str, Room] = {
             "kernel": "hears of links, and lets go of what names them",
             "links": "what a change of links means",
             "ruleset": "which elements name a link",
+        },
+    ),
+    "openflows": Room(
+        floor=3,
+        may={
+            "gateway": "the value it works on",
+            "inforce": "what refuses",
+            "flows": "whose a connection is",
+            "kernel": "reads connections, and lets single ones be forgotten",
         },
     ),
     "look": Room(

@@ -14,7 +14,7 @@ from tests.qemu.machine import Ran, run
 INSIDE = "ECLUSE_INSIDE" in os.environ
 
 #: One boot, with everything in it, must be over after so many seconds.
-SECONDS = 400
+SECONDS = 600
 
 #: The kernel in memory is the same there as here; the libraries of legacy iptables are not in the machine.
 _OPTIONS = ("-k", "not memory and not iptables")
