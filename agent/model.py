@@ -192,10 +192,7 @@ class Dependency:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Site:
-    """A physical network place of one company.
-
-    `control`: something on the site that is no application (its router), which tells an outage of the whole site from others.
-    """
+    """A physical network place of one company. `control`: no application, its router, which tells an outage of the whole site."""
 
     id: str
     timezone: str
@@ -207,10 +204,7 @@ class Site:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Subscription:
-    """Company x service. `class_` narrows the service's class for this company; `sites` empty means all sites.
-
-    `addresses`: what of a dedicated service is this company's own.
-    """
+    """Company x service. `class_`: narrower than the service's; `sites`: none is all; `addresses`: its own of a dedicated one."""
 
     service: str
     class_: ServiceClass | None = None
@@ -311,6 +305,7 @@ class Policy:
     stage3_min_days: int = 30
     stage4_min_debt: Decimal = Decimal(2000)
     stage4_min_days: int = 60
+    stage4_extent: Literal["services", "remote"] = "services"
     suspension_clause: str = ""
     drain_minutes: int = 0
     waive_gentler_stages: str = ""
@@ -364,10 +359,9 @@ class Shape:
 class Terms:
     """How one measure takes effect at the gateway.
 
-    `stage`: 1 notice only (nothing is refused), 2 restricted, 3 annex services suspended, 4 extended remote services suspended
-    (everything but local and protected traffic). `kbit`: the bandwidth cap of stage 2 in kbit/s, for each attachment and each
-    direction; 0: the services are refused, and who orders it keeps the hours. `drain_ms`: so long connections that are open
-    already may go on; 0: they end with their next packet.
+    `stage`: 1 notice only (nothing is refused), 2 restricted, 3 services suspended, 4 everything remote but what is protected.
+    `kbit`: the bandwidth cap of stage 2 in kbit/s, for each attachment and each direction; 0: the services are refused, and who
+    orders it keeps the hours. `drain_ms`: so long connections that are open already may go on; 0: they end with their next packet.
     """
 
     stage: Literal[1, 2, 3, 4] = 3
@@ -379,11 +373,13 @@ class Terms:
 class Effect:
     """How an order takes effect: its terms and, unless always, in which hours of site time.
 
-    `terms.drain_ms` is what open connections have from the moment it takes effect.
+    `terms.drain_ms` is what open connections have from the moment it takes effect. `extent`: stage 4 hits the services that the
+    order names and no others, or everything remote.
     """
 
     terms: Terms = field(default_factory=Terms)
     hours: tuple[Window, ...] = ()
+    extent: Literal["services", "remote"] = "services"
 
 
 #: Annex services refused, always, open connections cut: what there was before there were stages.
@@ -392,6 +388,8 @@ PLAIN: Final = Effect()
 
 #: Service, member set and key of an element that a company could have in the kernel on any day.
 StandingKey = tuple[str, str, bytes]
+#: A kind of place (family, prefix length, whether its link is in the key), and of one that it stays connected with.
+Ends = tuple[Family, int, bool, tuple[int, bool]]
 
 
 class Inventory(Protocol):
@@ -416,6 +414,10 @@ class Inventory(Protocol):
     def shapes(self) -> frozenset[Shape]:
         """The set kinds that the attachments and subscriptions of all companies need."""
 
+    @property
+    def ends(self) -> frozenset[Ends]:
+        """What stays connected with what, of companies whose policy may take everything remote."""
+
     def company(self, company_id: str) -> Company | None:
         """One company, or None."""
 
@@ -429,10 +431,7 @@ class Inventory(Protocol):
         """The prefixes of these companies (None: of all), each company's counted by itself."""
 
     def standing_keys(self, company_ids: Sequence[str]) -> Mapping[str, Sequence[StandingKey]]:
-        """What a measure could name in the kernel, of those companies of which that is the same on every day.
-
-        Names of interfaces are as the files give them: whether the link is there is seen to by who uses the keys.
-        """
+        """What a measure could name in the kernel, of companies of which that is so on every day, whatever links there are."""
 
     def behind(self, links: Sequence[str]) -> Mapping[str, Sequence[str]]:
         """The companies with an attachment behind each of these links; links that nobody is behind are left out."""
