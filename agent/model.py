@@ -67,11 +67,15 @@ class L4(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Selector:
-    """Destination side of a service: prefix, protocol, ports (inclusive ranges; empty means all)."""
+    """Destination side of a service: prefix, protocol, ports (inclusive ranges; empty means all).
+
+    `before_nat`: it is whom the client asks for, where the gateway may lead it to another address; else whom it is led to.
+    """
 
     prefix: Network
     protocol: L4
     ports: tuple[Ports, ...] = ()
+    before_nat: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,6 +102,11 @@ class Service:
     name_en: str = ""
     delivered_by: Literal["provider", "customer", "third_party"] = "provider"
     names: tuple[Named, ...] = ()
+
+    @property
+    def before_nat(self) -> bool:
+        """True if it is known by an address that the gateway translates."""
+        return any(selector.before_nat for selector in self.selectors)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

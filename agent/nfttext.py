@@ -17,11 +17,13 @@ from ipaddress import ip_network
 from agent.model import L4, Family
 from agent.rules import (
     TABLE,
+    AskedFor,
     Asking,
     CapMembers,
     Chain,
     DispatchFamily,
     EnterMembers,
+    EnterTranslated,
     Essential,
     LookupService,
     MemberSet,
@@ -39,6 +41,7 @@ from agent.rules import (
     Structure,
 )
 from agent.ruleset import REFUSE
+from agent.spans import ALL_PORTS
 
 #: Before the gateway's own filter chains, which often accept what is established.
 PRIORITY = "filter - 10"
@@ -119,6 +122,8 @@ def rule_text(rule: Rule, sets: Mapping[str, MemberSet]) -> str:
         case LookupService():
             port = f" . {_PORT[rule.side]}" if rule.ports else ""
             return f"{_ADDRESS[rule.family, rule.side]} . meta l4proto{port} vmap @{rule.map}"
+        case EnterTranslated() | AskedFor():
+            return _translated(rule)
         case PassResets():
             return "tcp flags & rst == rst return"
         case PassAnswers():
@@ -129,6 +134,22 @@ def rule_text(rule: Rule, sets: Mapping[str, MemberSet]) -> str:
             return f"{_essential(rule) if isinstance(rule, PassEssential) else ''} counter accept".strip()
         case _:  # nothing but `Refuse` is left, or mypy would not let `tcp` be read
             return "meta l4proto tcp reject with tcp reset" if rule.tcp else "reject with icmpx admin-prohibited"
+
+
+def _translated(rule: EnterTranslated | AskedFor) -> str:
+    if isinstance(rule, EnterTranslated):
+        return f"meta nfproto ipv{rule.family} ct status dnat jump {rule.chain}"
+    family: Family = 4 if rule.prefix.version == 4 else 6
+    prefix = str(rule.prefix.network_address) if rule.prefix.prefixlen == rule.prefix.max_prefixlen else str(rule.prefix)
+    low, high = rule.ports
+    parts = (
+        f"ct direction {'reply' if rule.answers else 'original'}",
+        "" if rule.protocol is L4.ANY else f"meta l4proto {rule.protocol.value}",
+        f"ct original {_ADDRESS[family, Side.DESTINATION]} {prefix}",
+        "" if rule.ports == ALL_PORTS else f"ct original proto-dst {low}" + (f"-{high}" if high > low else ""),
+        f"goto {rule.chain}",
+    )
+    return " ".join(part for part in parts if part)
 
 
 def _member_rule(rule: Asking, members: MemberSet) -> str:

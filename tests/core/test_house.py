@@ -65,6 +65,7 @@ ROOMS: Mapping[str, Room] = {
             "spans": "all ports of a protocol",
         },
     ),
+    "separable": Room(floor=1, may={"policy": "the packets that a dependency is reached by"}),
     "names": Room(floor=1, may={"policy": "an answer passes the checks that a file passes"}),
     "retention": Room(
         floor=1,
@@ -182,7 +183,7 @@ ROOMS: Mapping[str, Room] = {
         },
     ),
     "plan": Room(floor=1, may={"ruleset": "compares what was compiled with what was observed"}),
-    "nfttext": Room(floor=1, may={"ruleset": "writes what was compiled"}),
+    "nfttext": Room(floor=1, may={"ruleset": "writes what was compiled", "spans": "all ports of a protocol"}),
     # --- floor 2: one outside thing each; they never import each other ---
     "ledger": Room(
         floor=2, may={"stages": "how a measure in force takes effect", "case": "a record is folded in the commit that appends"}
@@ -448,6 +449,7 @@ ROOMS: Mapping[str, Room] = {
             "calendar": "public holidays are computed before anybody waits for them",
             "leases": "what policies may ask of the kernel",
             "names": "addresses in the place of names",
+            "separable": "which services this gateway can tell apart",
             "proof": "nothing is in force that was not proven",
             "ruleset": "what is compiled",
         },
