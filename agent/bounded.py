@@ -37,6 +37,7 @@ class Limits:
         handshake_seconds: for TLS to be agreed on.
         request_seconds: from the accepted connection (or the first byte of a further request) to the request's last byte.
         answer_seconds: for the enforcer to answer; a biller may wait as little as 5 s.
+        absent_seconds: of these, how long to wait for an enforcer that is not there; systemd starts a killed one again within two.
         ready_seconds: for the enforcer to answer a probe or a scrape.
         keep_alive_seconds: an idle connection is kept so long.
         max_body: the largest body of any source.
@@ -52,6 +53,7 @@ class Limits:
     handshake_seconds: float = 5.0
     request_seconds: float = 10.0
     answer_seconds: float = 4.5
+    absent_seconds: float = 3.0
     ready_seconds: float = 2.0
     keep_alive_seconds: int = 5
     max_body: int = 256 * 1024

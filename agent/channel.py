@@ -38,6 +38,7 @@ _CREDENTIALS = struct.Struct("iII")
 _SO_PEERGROUPS = 59  # Linux 4.13; Python has no name for it
 _MAX_PATH = 107  # sun_path without its closing NUL
 _RETRY_SECONDS = 0.005
+_ABSENT_SECONDS = 0.05
 
 _log = logging.getLogger("ecluse.channel")
 
@@ -126,7 +127,14 @@ async def listen(
     return Listener(server, busy, None if sock else path)
 
 
-async def ask_async(path: Path, header: Header, body: bytes = b"", *, timeout: float) -> tuple[dict[str, Any], bytes]:  # noqa: ASYNC109 - one deadline for the whole exchange, connecting included
+async def ask_async(
+    path: Path,
+    header: Header,
+    body: bytes = b"",
+    *,
+    timeout: float,  # noqa: ASYNC109 - one deadline for the whole exchange, connecting included
+    absent: float = 0.0,
+) -> tuple[dict[str, Any], bytes]:
     """Ask one question, without blocking the loop.
 
     Args:
@@ -134,6 +142,8 @@ async def ask_async(path: Path, header: Header, body: bytes = b"", *, timeout: f
         header: a JSON object.
         body: raw bytes.
         timeout: seconds for everything, connecting included.
+        absent: seconds of these to wait for somebody who is not there, as while a role is started again. Only connecting is
+            tried again: a question that was taken is asked once, since it may be what its reader died of.
 
     Returns:
         the answer's header and body.
@@ -145,7 +155,7 @@ async def ask_async(path: Path, header: Header, body: bytes = b"", *, timeout: f
     writer: asyncio.StreamWriter | None = None
     try:
         async with asyncio.timeout(timeout):
-            reader, writer = await asyncio.open_unix_connection(sock=await _connect_async(path))
+            reader, writer = await asyncio.open_unix_connection(sock=await _connect_async(path, absent))
             writer.write(_frame(header, body))
             await writer.drain()
             return _answer(path, *await _receive(reader, MAX_ANSWER, MAX_ANSWER))
@@ -301,17 +311,22 @@ def _required(path: Path | None) -> Path:
 # --- the asking side --------------------------------------------------------------------------------------------
 
 
-async def _connect_async(path: Path) -> socket.socket:
+async def _connect_async(path: Path, absent: float) -> socket.socket:
     # Not `sock_connect`: a UNIX connect never is "in progress", it says EAGAIN when the backlog is full, which asyncio
     # would take for a connection that is on its way.
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     sock.setblocking(False)
+    end = time.monotonic() + absent
     try:
         while True:
             try:
                 sock.connect(os.fspath(path))
             except BlockingIOError:
                 await asyncio.sleep(_RETRY_SECONDS)
+            except (FileNotFoundError, ConnectionRefusedError):
+                if time.monotonic() >= end:
+                    raise
+                await asyncio.sleep(_ABSENT_SECONDS)
             else:
                 return sock
     except BaseException:

@@ -4,8 +4,9 @@ Rules of this room:
 
 1. It knows no secret, owns no ledger, touches no kernel and parses no body. Who steals it can drop or delay webhooks; leases
    and the biller's retries answer that.
-2. A webhook is answered with what the enforcer says after its commit. No answer in time is 503 with Retry-After: the biller
-   tries again, and a repeated fact is one fact.
+2. A webhook is answered with what the enforcer says after its commit. While the enforcer is started again the webhook waits for
+   it: a biller told 503 may come back in an hour, and its payment restores nobody meanwhile. No answer in time is 503 with
+   Retry-After: the biller tries again, and a repeated fact is one fact.
 3. Everything from outside is bounded: connections and time by `bounded`, the headers in number and size, the body in size.
 4. Metrics may have a port of their own, and then are on no other. TLS and passwords of each port are `web`'s.
 5. The answers never name what is configured. A source nobody knows and a name that can not be one look like a bad signature.
@@ -247,7 +248,7 @@ async def _webhook(request: Request, enforcer: Path, limits: Limits, metrics: Se
         "received_at": instant(received),
     }
     try:
-        answer, _ = await ask_async(enforcer, question, body, timeout=limits.answer_seconds)
+        answer, _ = await ask_async(enforcer, question, body, timeout=limits.answer_seconds, absent=limits.absent_seconds)
         status = answer.get("status")
         if isinstance(status, bool) or not isinstance(status, int) or not 200 <= status <= 599:
             raise ChannelError(f"{enforcer}: answered without a status")

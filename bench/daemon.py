@@ -73,9 +73,9 @@ TOPOLOGY = Topology(
 
 
 class Host:
-    """A gateway's files, and its two processes while they run."""
+    """A gateway's files, and its processes while they run. `more`: further lines of its configuration."""
 
-    def __init__(self, place: Path, made: Town, lab: Laboratory) -> None:
+    def __init__(self, place: Path, made: Town, lab: Laboratory, more: str = "") -> None:
         self._place, self._lab = place, lab
         self._processes: list[subprocess.Popen[bytes]] = []
         self.state = made.state
@@ -90,7 +90,7 @@ class Host:
         )
         (place / "ecluse.yaml").write_text(
             f"policies: {made.policies}\nsources: sources.yaml\nstate_dir: {made.state}\nrun_dir: {self.run}\n"
-            f"listen: {_GATEWAY}:{_PORT}\nkernel: nft\nmode_ceiling: auto\n"
+            f"listen: {_GATEWAY}:{_PORT}\nkernel: nft\nmode_ceiling: auto\n{more}"
         )
 
     def start(self, role: str) -> subprocess.Popen[bytes]:

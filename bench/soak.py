@@ -1,8 +1,9 @@
-"""`python -m bench.soak` (= `make soak`): the daemon under random webhooks with a whole town suspended, for as long as one likes.
+"""`python -m bench.soak` (= `make soak`): all roles under random webhooks with a whole town suspended, for as long as one likes.
 
-What must stay flat is compared between the first and the last tenth: memory, open files, the time from a payment to traffic, and
-the processor time for a webhook. Every payment restores a company for good, so the town empties slowly; all the while leases are
-renewed, foreign flushes are put right, and webhooks come that are repeated, forged, about nobody, or signs of life.
+What must stay flat is compared between the first tenth, the middle and the last tenth: memory, open files, the time from a payment
+to traffic, and the processor time for a webhook. Every payment restores a company for good, so the town empties slowly; all the
+while leases are renewed, foreign flushes are put right, local applications are looked at if that is asked for, and webhooks come
+that are repeated, forged, about nobody, or signs of life.
 
 Nothing here fails on a slow day; a company that is not restored, or a process that dies, does fail.
 """
@@ -16,6 +17,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +27,6 @@ from agent.lab import Endpoint, Laboratory, laboratory, listen
 from bench.daemon import (
     TOPOLOGY,
     Host,
-    echoed,
     listening,
     members,
     memory_mb,
@@ -43,12 +46,19 @@ Process = subprocess.Popen[bytes]
 
 
 def refused(lab: Laboratory, number: int) -> bool:
-    """True if packets of that company get no echo from the service."""
+    """True if packets of that company are told that they may not pass. Silence says nothing: the machine may be busy."""
     with lab["customers"].inside(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
         udp.bind((address(number), 0))
         udp.connect((ADDRESSES["vpn"], VPN_PORT))
-        udp.setblocking(False)
-        return not echoed(udp, 0.02)
+        udp.settimeout(0.2)
+        try:
+            udp.send(b"?")
+            udp.recv(16)
+        except TimeoutError:
+            return False
+        except OSError:
+            return True
+        return False
 
 
 class Sample:
@@ -61,32 +71,65 @@ class Sample:
         self.cpu_s = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def soak(minutes: float, companies: int, rate: float, cache: Path) -> dict[str, float]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Moment:
+    """What was seen at `at` seconds, when so many webhooks had been sent."""
+
+    at: float
+    sent: int
+    roles: Mapping[str, Sample]
+
+
+@dataclass(kw_only=True)
+class Notes:
+    """What a run leaves: (at, milliseconds) of each payment, the seconds of each repair, and a moment for each minute."""
+
+    flows: list[tuple[float, float]] = field(default_factory=list)
+    repairs: list[float] = field(default_factory=list)
+    moments: list[Moment] = field(default_factory=list)
+
+
+def soak(minutes: float, companies: int, rate: float, looking: int, cache: Path) -> dict[str, float]:
+    """Run for so many minutes.
+
+    Args:
+        minutes: how long.
+        companies: how many are suspended at the start; half of the webhooks restore one.
+        rate: webhooks a second.
+        looking: seconds between two looks at each local application; 0 for none.
+        cache: where towns are kept.
+    """
     cache.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache, prefix="soak-") as name, laboratory(TOPOLOGY) as lab:
+    with tempfile.TemporaryDirectory(dir=cache, prefix="soak-") as name, laboratory(TOPOLOGY) as lab, ExitStack() as stack:
         place = Path(name).absolute()
-        host = Host(place, town(companies, place, cache), lab)
-        try:
-            enforce = host.start("enforce")
-            until("start", lambda: ready(host.run))
-            serve = host.start("serve")
-            until("listening", lambda: listening(lab))
-            with lab["customers"].inside():
-                subprocess.run(["ip", "route", "add", "local", "10.0.0.0/8", "dev", "lo"], check=True)
-            with listen(lab["provider"], Endpoint(protocol="udp", address=ADDRESSES["vpn"], port=VPN_PORT)):
-                return _run(lab, enforce, serve, minutes * 60, companies, rate)
-        finally:
-            host.close()
+        host = Host(place, town(companies, place, cache), lab, f"probe_interval: {looking}\n" if looking else "")
+        stack.callback(host.close)
+        with lab["customers"].inside():
+            subprocess.run(["ip", "route", "add", "local", "10.0.0.0/8", "dev", "lo"], check=True)
+        stack.enter_context(listen(lab["provider"], Endpoint(protocol="udp", address=ADDRESSES["vpn"], port=VPN_PORT)))
+        # Every customer's software on site.
+        stack.enter_context(listen(lab["customers"], Endpoint(protocol="tcp", address="0.0.0.0", port=443)))
+        roles = {"probe": host.start("probe"), "enforcer": host.start("enforce")}
+        until("start", lambda: ready(host.run))
+        roles["serve"] = host.start("serve")
+        until("listening", lambda: listening(lab))
+        return _figures(_run(lab, roles, minutes * 60, companies, rate), minutes * 60)
 
 
-def _run(lab: Laboratory, enforce: Process, serve: Process, seconds: float, companies: int, rate: float) -> dict[str, float]:
+def _run(lab: Laboratory, roles: Mapping[str, Process], seconds: float, companies: int, rate: float) -> Notes:
     chance = random.Random(1)
     payers = list(range(companies))
     chance.shuffle(payers)
-    flows: list[tuple[float, float]] = []
-    samples: list[tuple[float, int, Sample, Sample]] = []
+    notes = Notes()
     sent, signed_at, last = 0, -SIGNS_S, webhook("heartbeat", None, {})
     begin = time.monotonic()
+
+    def note() -> None:
+        samples = {role: Sample(process) for role, process in roles.items()}
+        notes.moments.append(Moment(at=time.monotonic() - begin, sent=sent, roles=samples))
+        memory = ", ".join(f"{role} {sample.rss_mb:.1f} MB" for role, sample in samples.items())
+        print(f"{notes.moments[-1].at:6.0f} s  {sent} webhooks, {memory}", flush=True)
+
     while (now := time.monotonic() - begin) < seconds and payers:
         if now - signed_at > SIGNS_S:
             signed_at = now
@@ -97,11 +140,11 @@ def _run(lab: Laboratory, enforce: Process, serve: Process, seconds: float, comp
             ):
                 send(lab, webhook(type_, None, data))
                 sent += 1
-            samples.append((now, sent, Sample(enforce), Sample(serve)))
-            print(f"{now:6.0f} s  {sent} webhooks, enforcer {samples[-1][2].rss_mb:.0f} MB", flush=True)
+            note()
         match chance.random():
             case share if share < 0.5:
-                flows.append((now, pay(lab, payers.pop())[1]))
+                until("the payer is refused", partial(refused, lab, payers[-1]))  # while a flush is put right: not yet
+                notes.flows.append((now, pay(lab, payers.pop())[1]))
             case share if share < 0.7:
                 send(lab, last)  # the biller repeats itself
             case share if share < 0.8:
@@ -114,38 +157,42 @@ def _run(lab: Laboratory, enforce: Process, serve: Process, seconds: float, comp
             case _:
                 with lab["gateway"].inside():
                     subprocess.run(["nft", "flush", "ruleset"], check=True)
-                until("the flush is put right", partial(refused, lab, payers[-1]))
+                notes.repairs.append(until("the flush is put right", partial(refused, lab, payers[-1])))
         sent += 1
-        if enforce.poll() is not None or serve.poll() is not None:
-            raise AssertionError(f"a process ended after {now:.0f} s")
+        ended = [role for role, process in roles.items() if process.poll() is not None]
+        if ended:
+            raise AssertionError(f"{ended} ended after {now:.0f} s")
         time.sleep(chance.expovariate(rate))
-    samples.append((time.monotonic() - begin, sent, Sample(enforce), Sample(serve)))
+    note()
     until("everything is repaired", lambda: members(lab) > 0, 1.0)
-    return _figures(flows, samples, seconds)
+    return notes
 
 
-def _figures(
-    flows: list[tuple[float, float]], samples: list[tuple[float, int, Sample, Sample]], seconds: float
-) -> dict[str, float]:
-    tenth = max(seconds / 10, SIGNS_S * 1.5)
-    first = [took for at, took in flows if at < tenth]
-    last = [took for at, took in flows if at > seconds - tenth]
-    early = [each for each in samples if each[0] <= tenth]
-    late = [each for each in samples if each[0] >= seconds - tenth]
-    found: dict[str, float] = {"soak_minutes": seconds / 60, "soak_webhooks": samples[-1][1], "soak_payments": len(flows)}
-    for which, values in (("start", first), ("end", last)):
+def _figures(notes: Notes, seconds: float) -> dict[str, float]:
+    tenth, moments = max(seconds / 10, SIGNS_S * 1.5), notes.moments
+    early = [each for each in moments if each.at <= tenth]
+    late = [each for each in moments if each.at >= seconds - tenth]
+    middle = min(moments, key=lambda each: abs(each.at - seconds / 2))
+    found: dict[str, float] = {
+        "soak_minutes": seconds / 60,
+        "soak_webhooks": moments[-1].sent,
+        "soak_payments": len(notes.flows),
+        "soak_flushes": len(notes.repairs),
+        "soak_repair_s_max": max(notes.repairs, default=0.0),
+    }
+    for which, values in (
+        ("start", [took for at, took in notes.flows if at < tenth]),
+        ("end", [took for at, took in notes.flows if at > seconds - tenth]),
+    ):
         found[f"soak_payment_to_flow_ms_p50_{which}"] = statistics.median(values)
         found[f"soak_payment_to_flow_ms_p99_{which}"] = percentile(values, 99)
-    for role, number in (("enforcer", 2), ("serve", 3)):
-        for which, each in (("start", early[-1]), ("end", late[-1])):
-            sample = each[number]
-            assert isinstance(sample, Sample)
-            found[f"soak_{role}_rss_mb_{which}"] = sample.rss_mb
-            found[f"soak_{role}_files_{which}"] = sample.files
-        for which, part in (("start", (samples[0], early[-1])), ("end", (late[0], late[-1]))):
-            webhooks = part[1][1] - part[0][1]
-            cpu = part[1][number].cpu_s - part[0][number].cpu_s  # type: ignore[union-attr]
-            found[f"soak_{role}_cpu_ms_per_webhook_{which}"] = cpu / max(1, webhooks) * 1000
+    for role in moments[0].roles:
+        for which, each in (("start", early[-1]), ("half", middle), ("end", late[-1])):
+            found[f"soak_{role}_rss_mb_{which}"] = each.roles[role].rss_mb
+            found[f"soak_{role}_files_{which}"] = each.roles[role].files
+        for which, first, last in (("start", moments[0], early[-1]), ("end", late[0], late[-1])):
+            cpu = last.roles[role].cpu_s - first.roles[role].cpu_s
+            found[f"soak_{role}_cpu_ms_per_webhook_{which}"] = cpu / max(1, last.sent - first.sent) * 1000
     return found
 
 
@@ -154,7 +201,8 @@ if __name__ == "__main__":
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--companies", type=int, default=100_000)
     parser.add_argument("--rate", type=float, default=10.0, help="webhooks a second")
+    parser.add_argument("--looking", type=int, default=0, help="seconds between two looks at each local application; 0: none")
     options = parser.parse_args()
-    for key, value in soak(options.minutes, options.companies, options.rate, Path(".cache")).items():
+    for key, value in soak(options.minutes, options.companies, options.rate, options.looking, Path(".cache")).items():
         print(f"{key:40} {value:10.2f}")
     sys.exit(0)

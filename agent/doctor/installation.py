@@ -1,15 +1,41 @@
 """Floor 1, doctor. Checks of our own installation: who may read what, certificates, units."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from agent.doctor.facts import Facts, Kept
-from agent.doctor.findings import Finding, Level, fine, listed, unread
+from agent.doctor.findings import Finding, Level, Words, fine, listed, unread
 
 #: A certificate with fewer days left should have been renewed.
 _FEW_DAYS = 14.0
 
-#: The units of the two roles that every installation has.
-UNITS = ("ecluse-serve.service", "ecluse-enforce.service")
+#: The units without which no payment restores.
+ROLES = ("ecluse-serve.service", "ecluse-enforce.service")
+
+#: Every unit that is asked about. Not the port for metrics alone: it is there for who wants it.
+UNITS = (*ROLES, "ecluse-serve.socket", "ecluse-probe.service", "ecluse-probe.socket", "ecluse.target")
+
+#: What the lack of each of the others means, in French and English. Restores need none of them.
+_BESIDE: Mapping[str, Words] = {
+    "ecluse-serve.socket": (
+        "Un webhook envoyé pendant un redémarrage du rôle serve est refusé au lieu d'attendre.",
+        "A webhook sent while the listening role restarts is refused instead of waiting.",
+    ),
+    "ecluse-probe.service": (
+        "Rien de local n'est observé, aucun nom n'est résolu : rien de nouveau n'est suspendu, aucune régression n'est vue.",
+        "Nothing local is looked at, no name is resolved: nothing new is suspended, and no regression is seen.",
+    ),
+    "ecluse-probe.socket": (
+        "Le rôle enforce ne peut rien demander au rôle probe, qui ne redémarrera pas.",
+        "The enforcing role can ask the probing role nothing, and that role will not start again.",
+    ),
+    "ecluse.target": (
+        "Rien ne démarre ecluse avec la machine : après un redémarrage les mesures s'arrêtent avec leurs règles.",
+        "Nothing starts ecluse with the machine: after a reboot measures are over with their rules.",
+    ),
+}
+
+#: States of a unit that does its work; `reloading` is one for an instant.
+_RUNNING = ("active", "reloading")
 
 _GROUP_OR_OTHERS = 0o077
 _WRITABLE_BY_OTHERS = 0o022
@@ -130,8 +156,8 @@ def units(facts: Facts) -> Iterator[Finding]:
     """Under systemd: are our units there, enabled and running?"""
     if facts.units is None:
         return
-    missing = [name for name in UNITS if facts.units.get(name, "") in ("", "not-found")]
-    if len(missing) == len(UNITS):
+    states = {name: facts.units.get(name) or "not-found" for name in UNITS}
+    if all(states[name] == "not-found" for name in ROLES):
         yield Finding(
             code="UNITS",
             level=Level.NOTICE,
@@ -140,16 +166,38 @@ def units(facts: Facts) -> Iterator[Finding]:
             do=("Lancer install.sh, ou fournir ses propres unités.", "Run install.sh, or bring units of your own."),
         )
         return
-    bad = {name: facts.units.get(name, "") for name in UNITS if facts.units.get(name, "") != "active"}
+    bad = {name: state for name, state in states.items() if state not in _RUNNING}
     if not bad:
-        yield fine("UNITS", f"unités actives : {listed(sorted(facts.units))}", f"units are active: {listed(sorted(facts.units))}")
-        return
-    said = listed([f"{name} ({state or 'not-found'})" for name, state in sorted(bad.items())])
-    yield Finding(
-        code="UNITS",
-        level=Level.BAD,
-        what=(f"unités qui ne tournent pas : {said}", f"units that do not run: {said}"),
-        means=("Les paiements n'arrivent pas ou ne rétablissent pas.", "Payments do not come in, or do not restore."),
-        do=("systemctl status, journalctl -u", "systemctl status, journalctl -u"),
-        facts=bad,
+        yield fine("UNITS", f"unités actives : {listed(sorted(states))}", f"units are active: {listed(sorted(states))}")
+    roles = {name: state for name, state in bad.items() if name in ROLES}
+    if roles:
+        said = listed([f"{name} ({state})" for name, state in sorted(roles.items())])
+        yield Finding(
+            code="UNITS",
+            level=Level.BAD,
+            what=(f"unités qui ne tournent pas : {said}", f"units that do not run: {said}"),
+            means=("Les paiements n'arrivent pas ou ne rétablissent pas.", "Payments do not come in, or do not restore."),
+            do=("systemctl status, journalctl -u", "systemctl status, journalctl -u"),
+            facts=roles,
+        )
+    for name, means in _BESIDE.items():
+        if name in bad:
+            yield _beside(name, bad[name], means)
+
+
+def _beside(name: str, state: str, means: Words) -> Finding:
+    """A unit that helps, and is not up. Who masked it wanted it so."""
+    do = {
+        "not-found": ("Lancer install.sh, qui apporte l'unité.", "Run install.sh, which brings the unit."),
+        "masked": (f"Si ce n'est pas voulu : systemctl unmask {name}", f"If this is not wanted: systemctl unmask {name}"),
+        "disabled": (f"systemctl enable {name}", f"systemctl enable {name}"),
+    }
+    command = f"systemctl start {name} ; journalctl -u {name}"
+    return Finding(
+        code="UNIT_ASIDE",
+        level=Level.NOTICE if state == "masked" else Level.WARNING,
+        what=(f"l'unité {name} n'est pas en service ({state})", f"the unit {name} is not up ({state})"),
+        means=means,
+        do=do.get(state, (command, command)),
+        facts={name: state},
     )

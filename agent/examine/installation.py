@@ -69,13 +69,14 @@ def certificates(config: Config) -> tuple[Certificate, ...]:
 
 
 def units() -> Mapping[str, str] | None:
-    """What systemd says of our units; None where there is no systemd."""
+    """What systemd says of our units, `disabled` for one that no boot starts; None where there is no systemd."""
     if not os.path.isdir("/run/systemd/system"):  # noqa: PTH112 - systemd's own way to tell (sd_booted)
         return None
     states: dict[str, str] = {}
     for name in UNITS:
-        said = tool("systemctl", "show", "--property=LoadState,ActiveState", name) or ""
+        said = tool("systemctl", "show", "--property=LoadState,ActiveState,UnitFileState", name) or ""
         values = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
         load = values.get("LoadState", "")
-        states[name] = values.get("ActiveState", "") if load == "loaded" else load
+        disabled = values.get("UnitFileState") == "disabled"
+        states[name] = load if load != "loaded" else "disabled" if disabled else values.get("ActiveState", "")
     return states

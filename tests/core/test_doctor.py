@@ -7,7 +7,10 @@ import pytest
 
 from agent.doctor import CHECKS, Facts, Finding, Level, diagnose, worst
 from agent.doctor.facts import BaseChain, Certificate, Clock, Disk, IpSet, Kept, Link, RoutingRule, Table
+from agent.doctor.installation import UNITS
 from agent.doctor.listing import tables
+
+RUNNING = dict.fromkeys(UNITS, "active")
 
 #: A gateway with nothing in the way.
 CALM = Facts(
@@ -19,7 +22,7 @@ CALM = Facts(
     sysctls={"net.ipv4.ip_forward": "1", "net.ipv6.conf.all.forwarding": "1", "net.ipv4.conf.all.rp_filter": "0"},
     conntrack=(100, 262_144),
     links=(Link(name="eth0"),),
-    units={"ecluse-serve.service": "active", "ecluse-enforce.service": "active"},
+    units=RUNNING,
 )
 
 
@@ -51,9 +54,14 @@ CASES: list[tuple[Facts, str, Level]] = [
     (replace(CALM, certificates=(Certificate(listener="webhooks", days_left=3.0),)), "CERTIFICATE", Level.WARNING),
     (replace(CALM, certificates=(Certificate(listener="webhooks", days_left=-1.0),)), "CERTIFICATE", Level.BAD),
     (replace(CALM, certificates=(Certificate(listener="metrics", fault="no key"),)), "CERTIFICATE", Level.BAD),
-    (replace(CALM, units={"ecluse-serve.service": "active", "ecluse-enforce.service": "failed"}), "UNITS", Level.BAD),
-    (replace(CALM, units={"ecluse-serve.service": "active"}), "UNITS", Level.BAD),
-    (replace(CALM, units={"ecluse-serve.service": "not-found", "ecluse-enforce.service": "not-found"}), "UNITS", Level.NOTICE),
+    (replace(CALM, units=RUNNING | {"ecluse-enforce.service": "failed"}), "UNITS", Level.BAD),
+    (replace(CALM, units={name: "active" for name in UNITS if name != "ecluse-enforce.service"}), "UNITS", Level.BAD),
+    (replace(CALM, units=dict.fromkeys(UNITS, "not-found")), "UNITS", Level.NOTICE),
+    (replace(CALM, units=RUNNING | {"ecluse-probe.service": "failed"}), "UNIT_ASIDE", Level.WARNING),
+    (replace(CALM, units=RUNNING | {"ecluse-probe.service": "masked"}), "UNIT_ASIDE", Level.NOTICE),
+    (replace(CALM, units={name: "active" for name in UNITS if name != "ecluse-probe.socket"}), "UNIT_ASIDE", Level.WARNING),
+    (replace(CALM, units=RUNNING | {"ecluse-serve.socket": "inactive"}), "UNIT_ASIDE", Level.WARNING),
+    (replace(CALM, units=RUNNING | {"ecluse.target": "disabled"}), "UNIT_ASIDE", Level.WARNING),
     (replace(CALM, kernel="4.19.0-5-amd64"), "KERNEL", Level.BAD),
     (replace(CALM, kernel=""), "KERNEL", Level.BAD),
     (replace(CALM, libnftables="libnftables.so.1 can not be loaded"), "LIBNFTABLES", Level.BAD),
@@ -135,6 +143,7 @@ NOTHING: list[tuple[Facts, str]] = [
         "CERTIFICATE",
     ),
     (replace(CALM, units=None), "UNITS"),
+    (replace(CALM, units=RUNNING | {"ecluse-serve.service": "reloading"}), "UNITS"),
     (with_(*OURS, name="ecluse"), "OUR_TABLE"),
     (with_(chain(priority=0, policy="drop")), "EARLIER_DROP"),
     (with_(chain("forward", -300)), "EARLIER_DROP"),

@@ -24,10 +24,14 @@ from typing import Any, Self
 
 from agent import channel
 from agent.billing.standard import sign
+from agent.continuity import Hour, Past, targets
+from agent.continuity.baseline import hour_of
 from agent.errors import ChannelError, Refused
 from agent.event import instant
 from agent.lab import Space
 from agent.ledger.sqlite import Ledger
+from agent.lookout import memory
+from agent.policy import MemoryInventory, load
 
 ROOT = Path(__file__).parents[2]
 DAEMON = Path(__file__).with_name("daemon.py")
@@ -416,6 +420,19 @@ class House:
         until_ = instant(self.now() + timedelta(days=60))
         told = self.ask("approve_policy", policy="auto", reason="test", expires_at=until_)
         assert told["exit"] == 0, told
+
+    def watched_for_two_days(self) -> None:
+        """Leave what a former process saw of everything local: two days without one silent look."""
+        now = hour_of(MONDAY)
+        hours = tuple(Hour(at=now - n, looks=700, answered=700, ms=2.0) for n in range(48, 0, -1))
+        past = Past(hours=hours, at=now, looks=1, answered=1, times=(2.0,))
+        known = MemoryInventory(load({path.name: path.read_text() for path in self.policies.iterdir()})).companies()
+        memory.save(
+            self.state / "baseline.json",
+            [(memory.name_of(company.id, target), past) for company in known for target in targets(company)],
+            {},
+            MONDAY,
+        )
 
     def remember(self, *companies: str, services: Sequence[str] = ANNEX) -> None:
         """Import what led to a suspension: invoice, three reminders, notice, receipt. All in order and due."""

@@ -16,13 +16,9 @@ from typing import Any
 
 import pytest
 
-from agent.continuity import Hour, Past, targets
-from agent.continuity.baseline import hour_of
 from agent.event import parse_instant
 from agent.lab import End, Endpoint, Laboratory, Link, Node, Route, Stream, Topology, laboratory, listen
-from agent.lookout import memory
-from agent.policy import MemoryInventory, load
-from tests.process.house import MONDAY, SERVICES, Firm, House, customers, policies, until
+from tests.process.house import Firm, House, until
 
 pytestmark = pytest.mark.kernel
 
@@ -72,21 +68,6 @@ TOPOLOGY = Topology(
 )
 
 
-def watched_for_two_days(house: House) -> None:
-    """What a former process saw: two days without one silent look."""
-    texts = {"services.yaml": SERVICES, "policies.yaml": policies(), "customers.yaml": customers(house.companies)}
-    now = hour_of(MONDAY)
-    hours = tuple(Hour(at=now - n, looks=700, answered=700, ms=2.0) for n in range(48, 0, -1))
-    past = Past(hours=hours, at=now, looks=1, answered=1, times=(2.0,))
-    known = MemoryInventory(load(texts)).companies()
-    memory.save(
-        house.state / "baseline.json",
-        [(memory.name_of(company.id, target), past) for company in known for target in targets(company)],
-        {},
-        MONDAY,
-    )
-
-
 @contextmanager
 def provider(directory: Path, *, needs: bool) -> Iterator[tuple[Laboratory, House]]:
     """The laboratory with all three roles on the gateway. `needs`: the ERP asks the licence server at every request."""
@@ -103,7 +84,7 @@ def provider(directory: Path, *, needs: bool) -> Iterator[tuple[Laboratory, Hous
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         house = stack.enter_context(House(directory, lab["gw"], (DEBTOR, NEIGHBOUR), more="probe_interval: 5\n"))
-        watched_for_two_days(house)
+        house.watched_for_two_days()
         house.start("probe")
         house.start("enforce")
         house.start("serve")

@@ -517,8 +517,54 @@ def test_a_ledger_that_can_not_write_is_503_with_retry_after(quick):
     assert (status, headers["retry-after"], json.loads(told)) == (503, "5", {"message": "not recorded"})
 
 
-def test_without_an_enforcer_webhooks_are_503_and_the_face_stays_alive(tmp_path):
+def test_a_webhook_waits_for_an_enforcer_that_is_started_again_and_is_then_taken_once(tmp_path):
+    async def later():
+        enforcer = Enforcer()
+        await asyncio.sleep(0.5)
+        listener = await listen(tmp_path / "intake.sock", enforcer.handle)
+        await arrived.wait()
+        await listener.close(grace=0.5)
+        return enforcer
+
+    async def arriving():
+        told = await asyncio.to_thread(gateway.post, PAYMENT)
+        arrived.set()
+        return told
+
+    async def both():
+        return await asyncio.gather(later(), arriving())
+
+    arrived = asyncio.Event()
     with running(tmp_path, with_enforcer=False) as gateway:
+        enforcer, told = asyncio.run(both())
+    assert told == (200, "1 accepted")
+    assert [header["ask"] for header, _ in enforcer.questions] == ["webhook"]
+
+
+def test_a_webhook_that_the_enforcer_died_of_is_not_handed_to_it_again(tmp_path):
+    asked = []
+
+    def dying():
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.bind(str(tmp_path / "intake.sock"))
+            sock.listen()
+            sock.settimeout(2)
+            with contextlib.suppress(TimeoutError):
+                while True:
+                    taken, _ = sock.accept()
+                    with taken:
+                        asked.append(taken.recv(1 << 16))
+
+    thread = threading.Thread(target=dying)
+    thread.start()
+    with running(tmp_path, with_enforcer=False) as gateway:
+        assert gateway.post(PAYMENT) == (503, "not recorded; send it again")
+    thread.join(5)
+    assert len(asked) == 1
+
+
+def test_without_an_enforcer_webhooks_are_503_and_the_face_stays_alive(tmp_path):
+    with running(tmp_path, limits=Limits(absent_seconds=0.1), with_enforcer=False) as gateway:
         assert gateway.post(PAYMENT) == (503, "not recorded; send it again")
         assert gateway.request("GET", "/healthz")[0] == 200
         assert gateway.request("GET", "/readyz")[0] == 503

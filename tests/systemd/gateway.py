@@ -130,13 +130,24 @@ class Gateway(House):
 
     def comes_back(self, unit: str, former: int, seconds: float = 30) -> None:
         """Wait until a unit runs as another process."""
-        until(lambda: self.up(unit) and self.pid(unit) != former, seconds, what=f"{unit} comes back", pause=0.2)
+
+        def back() -> bool:
+            # In one question: between two, a unit that was active and killed is one without a process.
+            said = self.machine.run("systemctl", "show", "-p", "ActiveState", "-p", "MainPID", unit).stdout
+            state = dict(line.split("=", 1) for line in said.splitlines())
+            return state["ActiveState"] == "active" and int(state["MainPID"]) not in (0, former)
+
+        until(back, seconds, what=f"{unit} comes back", pause=0.2)
 
     def events(self, type_: str = "", subject: str | None = None) -> list[Any]:
         """The ledger's events, read in the machine: SQLite follows the way to a file, and out here it leads elsewhere."""
         done = self.machine.run("/opt/ecluse/current/bin/python", "-I", "-c", _EVENTS, subject or "")
         found = [Said(**json.loads(line)) for line in done.stdout.splitlines()]
         return [one for one in found if not type_ or one.type == type_]
+
+    def nft(self, *arguments: str, text: str | None = None) -> str:
+        """The machine's own `nft`: an older one may not be able to read what a newer libnftables wrote."""
+        return self.machine.run("nft", *arguments, text=text).stdout
 
     def version(self) -> str:
         """Of the enforcer that answers."""

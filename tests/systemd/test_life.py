@@ -1,5 +1,7 @@
 """An installed gateway in its daily life, under a real systemd, with real packets. Each test leaves nobody suspended."""
 
+import json
+import subprocess
 import threading
 import time
 from datetime import timedelta
@@ -7,9 +9,11 @@ from datetime import timedelta
 import pytest
 
 from agent.lab import Stream
+from tests.faults.groups import memory
+from tests.faults.test_memory import ENOUGH
 from tests.process.house import SECRET, until
 from tests.process.test_traffic import ANNEX_PORTS, ERP, KEPT, VPN, seen
-from tests.systemd.gateway import ENFORCE, SERVE, UNITS
+from tests.systemd.gateway import ENFORCE, PROBE, SERVE, UNITS
 
 pytestmark = pytest.mark.kernel
 
@@ -59,7 +63,25 @@ def test_a_role_that_is_killed_comes_back_by_itself_and_nothing_opens_meanwhile(
         gateway.comes_back(unit, former)
         assert refused(installed)
         assert local.settle().whole
-    # As billers do: what is answered with 503 is sent again.
+    assert gateway.post("heartbeat", "", {}).status == 200
+    assert gateway.suspended() == {"za"}
+
+
+def test_an_enforcer_that_the_kernel_ends_for_its_memory_comes_back_and_nothing_opens_meanwhile(installed, gateway):
+    former = gateway.pid()
+    with memory(ENOUGH) as group:
+        # The group counts processes as it does who writes into it; the machine numbers them in its own way.
+        join = f"echo {former} > {group.place}/cgroup.procs"
+        moved = ["nsenter", "-t", str(gateway.machine.leader), "-p", "--", "sh", "-c", join]
+        subprocess.run(moved, check=True, timeout=20)
+        gateway.machine.run("choom", "-n", "1000", "-p", str(former))
+        with group.eater(ENOUGH) as eater:
+            eater.stdin.write(b"\n")
+            eater.stdin.flush()
+            until(lambda: group.killed() == 1, 30, what="the kernel has ended the enforcer")
+        assert refused(installed)
+        gateway.comes_back(ENFORCE, former)
+    assert refused(installed)
     until(lambda: gateway.post("heartbeat", "", {}).status == 200, 20, what="webhooks are taken again", pause=0.5)
     assert gateway.suspended() == {"za"}
 
@@ -166,6 +188,25 @@ def test_a_boot_never_waits_for_an_agent_that_does_not_get_ready(installed, gate
         gateway.drop_in(ENFORCE, "stuck", "")
         gateway.systemctl("restart", ENFORCE)
     assert gateway.suspended() == {"za"}
+
+
+def units_down(gateway):
+    done = gateway.machine.run("ecluse", "doctor", "--json", check=False)
+    found = json.loads(done.stdout)["data"]["findings"]
+    return {name: state for one in found if one["code"] in ("UNITS", "UNIT_ASIDE") for name, state in one["facts"].items()}
+
+
+def test_the_doctor_names_a_unit_that_is_down_and_none_while_all_are_up(gateway):
+    assert units_down(gateway) == {}
+    try:
+        gateway.systemctl("stop", PROBE)
+        assert units_down(gateway) == {PROBE: "inactive"}
+        gateway.systemctl("disable", "ecluse.target")
+        assert units_down(gateway) == {PROBE: "inactive", "ecluse.target": "disabled"}
+    finally:
+        gateway.systemctl("enable", "ecluse.target")
+        gateway.systemctl("start", PROBE)
+    assert units_down(gateway) == {}
 
 
 def test_the_journal_has_fields_and_no_secret(gateway):
