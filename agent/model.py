@@ -67,10 +67,7 @@ class L4(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Selector:
-    """Destination side of a service: prefix, protocol, ports (inclusive ranges; empty means all).
-
-    `before_nat`: it is whom the client asks for, where the gateway may lead it to another address; else whom it is led to.
-    """
+    """Destination of a service: prefix, protocol, ports (inclusive; empty: all). `before_nat`: as asked for, before the gateway's NAT."""
 
     prefix: Network
     protocol: L4
