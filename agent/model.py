@@ -67,7 +67,7 @@ class L4(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Selector:
-    """Destination of a service: prefix, protocol, ports (inclusive; empty: all). `before_nat`: as asked for, before the gateway's NAT."""
+    """Destination of a service: prefix, protocol, ports (inclusive; empty: all). `before_nat`: as its clients ask for it."""
 
     prefix: Network
     protocol: L4
