@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from ipaddress import ip_network
 
-from agent.model import L4, Family
+from agent.model import L4, Family, Network, Ports
 from agent.rules import (
     TABLE,
     AskedFor,
@@ -121,7 +121,7 @@ def rule_text(rule: Rule, sets: Mapping[str, MemberSet]) -> str:
             return f"meta nfproto ipv{rule.family} goto {rule.chain}"
         case LookupService():
             port = f" . {_PORT[rule.side]}" if rule.ports else ""
-            return f"{_ADDRESS[rule.family, rule.side]} . meta l4proto{port} vmap @{rule.map}"
+            return f"{_within(rule)}{_ADDRESS[rule.family, rule.side]} . meta l4proto{port} vmap @{rule.map}"
         case EnterTranslated() | AskedFor():
             return _translated(rule)
         case PassResets():
@@ -140,16 +140,23 @@ def _translated(rule: EnterTranslated | AskedFor) -> str:
     if isinstance(rule, EnterTranslated):
         return f"meta nfproto ipv{rule.family} ct status dnat jump {rule.chain}"
     family: Family = 4 if rule.prefix.version == 4 else 6
-    prefix = str(rule.prefix.network_address) if rule.prefix.prefixlen == rule.prefix.max_prefixlen else str(rule.prefix)
-    low, high = rule.ports
     parts = (
         f"ct direction {'reply' if rule.answers else 'original'}",
         "" if rule.protocol is L4.ANY else f"meta l4proto {rule.protocol.value}",
-        f"ct original {_ADDRESS[family, Side.DESTINATION]} {prefix}",
-        "" if rule.ports == ALL_PORTS else f"ct original proto-dst {low}" + (f"-{high}" if high > low else ""),
+        f"ct original {_ADDRESS[family, Side.DESTINATION]} {_prefix_text(rule.prefix)}",
+        "" if rule.ports == ALL_PORTS else f"ct original proto-dst {_ports_text(rule.ports)}",
         f"goto {rule.chain}",
     )
     return " ".join(part for part in parts if part)
+
+
+def _within(rule: LookupService) -> str:
+    """The comparisons before a look-up; what compares nothing is left out."""
+    if rule.bounds is None:
+        return ""
+    prefix, ports = rule.bounds.prefix, rule.bounds.ports
+    address = f"{_ADDRESS[rule.family, rule.side]} {_prefix_text(prefix)} " if prefix.prefixlen else ""
+    return address + (f"{_PORT[rule.side]} {_ports_text(ports)} " if ports != ALL_PORTS else "")
 
 
 def _member_rule(rule: Asking, members: MemberSet) -> str:
@@ -190,11 +197,17 @@ def limit_text(kbit: int) -> str:
 def entry_text(entry: ServiceEntry, *, ports: bool = True) -> str:
     """One map element, such as `192.0.2.10 . tcp . 443 : goto to4_ged`; `ports` False: of a map without ports."""
     protocol = "0-255" if entry.protocol is L4.ANY else entry.protocol.value
-    low, high = entry.ports
-    port = f" . {low}" if low == high else f" . {low}-{high}"
-    prefix = entry.prefix
-    address = str(prefix.network_address) if prefix.prefixlen == prefix.max_prefixlen else str(prefix)
-    return f"{address} . {protocol}{port if ports else ''} : goto {entry.chain}"
+    port = f" . {_ports_text(entry.ports)}" if ports else ""
+    return f"{_prefix_text(entry.prefix)} . {protocol}{port} : goto {entry.chain}"
+
+
+def _prefix_text(prefix: Network) -> str:
+    return str(prefix.network_address) if prefix.prefixlen == prefix.max_prefixlen else str(prefix)
+
+
+def _ports_text(ports: Ports) -> str:
+    low, high = ports
+    return f"{low}" if low == high else f"{low}-{high}"
 
 
 def _member(members: MemberSet, interface: str, side: Side) -> str:

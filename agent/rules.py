@@ -103,13 +103,25 @@ class DispatchFamily:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Bounds:
+    """A box around some entries of a map: addresses and ports. To compare with it costs a tenth of a look-up."""
+
+    prefix: Network
+    ports: Ports
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LookupService:
-    """Look `side` address . protocol . port of that side up in `map`, and follow its verdict. `ports`: as the map has them."""
+    """Look `side` address . protocol . port of that side up in `map`, and follow its verdict. `ports`: as the map has them.
+
+    `bounds`: only if address and port of that side lie within them.
+    """
 
     map: str
     family: Family
     side: Side
     ports: bool = True
+    bounds: Bounds | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,6 +7,8 @@ Rules of this room:
 """
 
 from collections.abc import Iterable
+from ipaddress import collapse_addresses, ip_network
+from itertools import pairwise
 
 from agent.model import L4, Network, Ports, Selector
 
@@ -89,6 +91,29 @@ def _without(prefix: Network, holes: Iterable[Network]) -> list[Network]:
             kept += part.address_exclude(hole) if _within(hole, part) else [part]  # type: ignore[arg-type]
         left = kept
     return left
+
+
+#: Prefixes that share this many bits are one network of somebody: worth one comparison, not several.
+_ONE_NETWORK = {4: 24, 6: 64}
+
+
+def covers(prefixes: Iterable[Network], most: int) -> list[Network]:
+    """At most `most` prefixes, apart from each other, around all of `prefixes`, which are of one family.
+
+    They are split where neighbours by address share the fewest bits: there the tree of addresses has its highest forks, so that
+    the parts touch nowhere.
+    """
+    apart = list(collapse_addresses(prefixes))  # type: ignore[type-var]  # of one family
+    shared = [(_common(one, other).prefixlen, place) for place, (one, other) in enumerate(pairwise(apart), start=1)]
+    forks = sorted(fork for fork in shared if fork[0] < _ONE_NETWORK[apart[0].version])[: most - 1]
+    cuts = [0, *sorted(place for _, place in forks), len(apart)]
+    return [_common(apart[start], apart[end - 1]) for start, end in pairwise(cuts) if start < end]
+
+
+def _common(first: Network, last: Network) -> Network:
+    """The longest prefix around two."""
+    differing = (int(first.network_address) ^ int(last.broadcast_address)).bit_length()
+    return ip_network((first.network_address, first.max_prefixlen - differing), strict=False)
 
 
 def merged(spans: Iterable[Ports]) -> list[Ports]:

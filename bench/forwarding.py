@@ -1,9 +1,12 @@
 """What our table costs the packets of everybody: throughput through a gateway with and without us, in paired rounds.
 
+Traffic of no service is sent to the host of a service, to another port. It is the harder case: what goes to any other address
+(`elsewhere`) is told apart by its address alone. `between`: to a port that no service has, but between two that have one.
+
 Each variant is a gateway of its own with the same customer and provider around it. A sender in the customer's namespace puts
 datagrams on the wire as fast as the kernel takes them; the forwarding happens in its own system calls, so packets a second is
-what one core of such a gateway can do. Variants take turns, and which begins changes from round to round; a figure is the median of
-the ratios within a round, with the quartiles beside it.
+what one core of such a gateway can do. Variants take turns, and which begins changes from round to round; a turn counts as its
+fastest burst, and a figure is the median of the ratios within a round, with the quartiles beside it.
 """
 
 import statistics
@@ -19,12 +22,14 @@ from agent.model import L4, Selector, Service, ServiceClass, Shape
 from agent.rules import Change, Element
 from agent.ruleset import set_name, structure
 
-ROUNDS = 60
-PACKETS = 20_000
+ROUNDS = 200
+#: A burst takes 2 ms, so that of ten in a row at least one is not disturbed by others: the fastest counts.
+BURSTS, PACKETS = 10, 500
 SIZE = 200
 
-CUSTOMER, PROVIDER = "10.200.0.2", "192.0.2.2"
-ELSEWHERE, SERVICE_PORT = 9, 4433
+CUSTOMER, PROVIDER, ELSEWHERE = "10.200.0.2", "192.0.2.2", "192.0.2.130"
+#: Of the service; another one of the same host; and one between those of the services, which has to be looked up.
+SERVICE_PORT, OTHER_PORT, BETWEEN = 4433, 9, 3000
 
 #: Three services: one by host and port, one by prefix, one on another host; so both kinds of map are looked up.
 SERVICES = {
@@ -83,7 +88,8 @@ class Variant:
 
     tracked: bool = True
     suspended: int | None = None
-    port: int = ELSEWHERE
+    to: str = PROVIDER
+    port: int = OTHER_PORT
     myself: bool = False
 
 
@@ -93,6 +99,8 @@ VARIANTS = {
     "ours_0": Variant(suspended=0),
     "ours_1k": Variant(suspended=1_000),
     "ours_100k": Variant(suspended=100_000),
+    "elsewhere_100k": Variant(suspended=100_000, to=ELSEWHERE),
+    "between_100k": Variant(suspended=100_000, port=BETWEEN),
     "paying_100k": Variant(suspended=100_000, port=SERVICE_PORT),
     "refused_100k": Variant(suspended=100_000, port=SERVICE_PORT, myself=True),
 }
@@ -111,7 +119,7 @@ def topology(name: str) -> tuple[tuple[Node, ...], tuple[Link, ...]]:
             right=End(node=f"g{name}", interface="cust0", addresses=("10.200.0.1/24",)),
         ),
         Link(
-            left=End(node=f"p{name}", interface="down0", addresses=(f"{PROVIDER}/24",)),
+            left=End(node=f"p{name}", interface="down0", addresses=(f"{PROVIDER}/24", f"{ELSEWHERE}/24")),
             right=End(node=f"g{name}", interface="prov0", addresses=("192.0.2.1/24",)),
         ),
     )
@@ -166,18 +174,23 @@ def run(rounds: int = ROUNDS) -> dict[str, float]:
         senders = {}
         for name, variant in VARIANTS.items():
             furnish(lab, name, variant)
-            argv = [sys.executable, "-I", "-c", SENDER, PROVIDER, str(variant.port), str(SIZE)]
+            argv = [sys.executable, "-I", "-c", SENDER, variant.to, str(variant.port), str(SIZE)]
             senders[name] = lab[f"c{name}"].start(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
             stack.callback(senders[name].kill)
         seconds: dict[str, list[float]] = {name: [] for name in VARIANTS}
         for turn in range(rounds + 3):
             order = list(VARIANTS)[turn % len(VARIANTS) :] + list(VARIANTS)[: turn % len(VARIANTS)]
             for name in order:
-                took = send(senders[name])
+                took = fastest(senders[name])
                 if turn >= 3:  # the first rounds fill caches
                     seconds[name].append(took)
         check(lab, rounds + 3)
     return figures(seconds)
+
+
+def fastest(sender: "subprocess.Popen[str]") -> float:
+    """Seconds that the fastest burst of one variant's turn took."""
+    return min(send(sender) for _ in range(BURSTS))
 
 
 def send(sender: "subprocess.Popen[str]") -> float:
@@ -191,7 +204,7 @@ def send(sender: "subprocess.Popen[str]") -> float:
 def check(lab: Laboratory, rounds: int) -> None:
     """A throughput of packets that were lost on the way, or that were not refused, would say nothing."""
     for name, variant in VARIANTS.items():
-        share = arrived(lab, name) / (rounds * PACKETS)
+        share = arrived(lab, name) / (rounds * BURSTS * PACKETS)
         if variant.myself and share > 0.01:
             raise AssertionError(f"{name}: {share:.0%} of what must be refused arrived")
         if not variant.myself and share < 0.99:
@@ -201,6 +214,7 @@ def check(lab: Laboratory, rounds: int) -> None:
 def figures(seconds: dict[str, list[float]]) -> dict[str, float]:
     found: dict[str, float] = {}
     against = {"forwarding_ratio_0": "ours_0", "forwarding_ratio_1k": "ours_1k", "forwarding_ratio_100k": "ours_100k"}
+    against |= {"forwarding_ratio_elsewhere_100k": "elsewhere_100k", "forwarding_ratio_between_100k": "between_100k"}
     against |= {"forwarding_ratio_service_100k": "paying_100k", "forwarding_ratio_refused_100k": "refused_100k"}
     against |= {"forwarding_ratio_untracked": "bare"}
     for key, name in against.items():

@@ -15,6 +15,7 @@ from hashlib import sha256
 
 from agent.model import L4, Family
 from agent.rules import (
+    Bounds,
     CapMembers,
     Chain,
     DispatchFamily,
@@ -26,6 +27,7 @@ from agent.rules import (
     Refuse,
     RefuseMembers,
     Rule,
+    ServiceEntry,
     ServiceMap,
     Side,
     Structure,
@@ -126,7 +128,7 @@ def _rules(rule: Rule, family: Family, sets: Mapping[str, MemberSet], maps: Mapp
         case DispatchFamily() if rule.family == family:
             yield XtRule(goto=chain_name(rule.chain))
         case LookupService() if rule.family == family:
-            yield from _lookup(maps[rule.map], rule.side)
+            yield from _lookup(maps[rule.map], rule)
         case PassResets():
             yield XtRule(protocol="tcp", flags=("RST", "RST", False), target="RETURN")
         case PassAnswers():
@@ -145,16 +147,24 @@ def _rules(rule: Rule, family: Family, sets: Mapping[str, MemberSet], maps: Mapp
             yield XtRule(target="REJECT", reject="icmp-admin-prohibited" if family == 4 else "icmp6-adm-prohibited")
 
 
-def _lookup(services: ServiceMap, side: Side) -> Iterator[XtRule]:
+def _lookup(services: ServiceMap, rule: LookupService) -> Iterator[XtRule]:
+    """One rule an entry. Bounds are around whole entries (`ruleset`): those of other bounds have rules of their own."""
     for entry in services.entries:
+        if rule.bounds is not None and not _inside(entry, rule.bounds):
+            continue
         protocol = "" if entry.protocol is L4.ANY else entry.protocol.value
         low, high = entry.ports
         ports = "" if entry.ports == ALL_PORTS or not protocol else str(low) if low == high else f"{low}:{high}"
         prefix, goto = str(entry.prefix), chain_name(entry.chain)
-        if side is Side.DESTINATION:
+        if rule.side is Side.DESTINATION:
             yield XtRule(destination=prefix, protocol=protocol, destination_ports=ports, goto=goto)
         else:
             yield XtRule(source=prefix, protocol=protocol, source_ports=ports, goto=goto)
+
+
+def _inside(entry: ServiceEntry, bounds: Bounds) -> bool:
+    address = entry.prefix.subnet_of(bounds.prefix)  # type: ignore[arg-type]  # of the family of the map
+    return address and bounds.ports[0] <= entry.ports[0] and entry.ports[1] <= bounds.ports[1]
 
 
 def _directions(members: MemberSet, side: Side) -> str:

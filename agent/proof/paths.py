@@ -18,7 +18,7 @@ from agent.ends import (
     span_of,
 )
 from agent.errors import ProofFailed
-from agent.model import Family
+from agent.model import Family, Network, Ports
 from agent.rules import (
     AskedFor,
     CapMembers,
@@ -34,7 +34,6 @@ from agent.rules import (
     Refuse,
     RefuseMembers,
     Rule,
-    ServiceEntry,
     ServiceMap,
     Side,
     Structure,
@@ -114,8 +113,9 @@ def _followed(named: Named, rule: Rule, box: Box) -> Iterator[tuple[str, Box]]:
         case DispatchFamily() if rule.family == box.family:
             yield rule.chain, box
         case LookupService() if rule.family == box.family:
+            inside = box if rule.bounds is None else _cut(box, rule.bounds.prefix, ALL_PROTOCOLS, rule.bounds.ports, rule.side)
             for entry in _known(named.maps, rule.map).entries:
-                hit = _matched(box, entry, rule.side)
+                hit = inside and _cut(inside, entry.prefix, PROTOCOLS[entry.protocol], entry.ports, rule.side)
                 if hit is not None:
                     yield entry.chain, hit
         case EnterTranslated() if rule.family == box.family:
@@ -134,8 +134,8 @@ def _followed(named: Named, rule: Rule, box: Box) -> Iterator[tuple[str, Box]]:
 
 
 def spares(named: Named, rule: Rule) -> bool:
-    """True for a look-up in a map all of whose entries let packets through at once."""
-    if not isinstance(rule, LookupService):
+    """True for a look-up, of every packet, in a map all of whose entries let packets through at once."""
+    if not isinstance(rule, LookupService) or rule.bounds is not None:
         return False
     return all(_known(named.chains, entry.chain).rules[:1] == (PassAll(),) for entry in _known(named.maps, rule.map).entries)
 
@@ -168,14 +168,14 @@ def _everything(hook: str, family: Family) -> Box:
     return Box(hook, family, ALL_PROTOCOLS, every, ALL_PORTS, every, ALL_PORTS, None, None)
 
 
-def _matched(box: Box, entry: ServiceEntry, side: Side) -> Box | None:
-    """The part of `box` whose `side` matches a map entry."""
-    if entry.prefix.version != box.family:
+def _cut(box: Box, prefix: Network, protocols: Span, ports: Ports, side: Side) -> Box | None:
+    """The part of `box` whose `side` is in `prefix` and has one of `ports`, and whose protocol is one of `protocols`."""
+    if prefix.version != box.family:
         return None
-    addresses, ports = (box.source, box.source_ports) if side is Side.SOURCE else (box.destination, box.destination_ports)
-    protocol = overlap(box.protocol, PROTOCOLS[entry.protocol])
-    address = overlap(addresses, span_of(entry.prefix))
-    span = overlap(ports, entry.ports)
+    addresses, had = (box.source, box.source_ports) if side is Side.SOURCE else (box.destination, box.destination_ports)
+    protocol = overlap(box.protocol, protocols)
+    address = overlap(addresses, span_of(prefix))
+    span = overlap(had, ports)
     if protocol is None or address is None or span is None:
         return None
     if side is Side.SOURCE:

@@ -6,8 +6,8 @@ Rules of this room:
    restore only adds or deletes members of plain hash sets.
 2. Only services of the classes annex and extended ever get a map entry, a chain or a set. Everything else can not be
    named, so it can not be hit.
-3. A base chain is the budget of every packet on the gateway: it sends each family its way and nothing else. A map, a
-   chain or a rule that nobody needs is not made.
+3. A base chain is the budget of every packet on the gateway: it sends each family its way, and what is outside the bounds of
+   a map is not looked up. A map, a chain or a rule that nobody needs is not made.
 4. A packet belongs to one service at most (`proof` refuses anything else), so a map's verdict is final: no second
    lookup for it.
 5. `input`, the gateway's own addresses, knows single hosts with named ports only. A refusal of any protocol there would

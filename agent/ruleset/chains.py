@@ -7,6 +7,7 @@ from typing import Literal
 
 from agent.model import L4, Family, Selector, Service, Shape
 from agent.rules import (
+    Bounds,
     CapMembers,
     Chain,
     DispatchFamily,
@@ -27,7 +28,10 @@ from agent.rules import (
 from agent.ruleset.naming import FAMILIES, REFUSE, chain_name, has_family, set_name
 from agent.ruleset.rest import NO_PATH, Path, Rest, asking, path
 from agent.ruleset.translated import NOTHING, translated
-from agent.spans import box_order, disjoint, listed_by_port
+from agent.spans import box_order, covers, disjoint, listed_by_port
+
+#: For each map and direction. Every packet on the gateway pays for each (`bench/forwarding.py`: half a per cent).
+MOST_BOUNDS = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -152,15 +156,15 @@ def _base_chains(maps: tuple[ServiceMap, ...], rest: Path) -> Iterator[Chain]:
     What is for no service meets the customer-first path of stage 4, if it is there; what is for one meets it behind its service.
     """
     forward: dict[Family, tuple[Rule, ...]] = {
-        family: (*_lookups(maps, family), *(rule for side in Side for rule in rest.enter(family, side))) for family in FAMILIES
-    }
-    to_gateway: dict[Family, tuple[Rule, ...]] = {
-        family: tuple(
-            LookupService(map=m.name, family=family, side=Side.DESTINATION)
-            for m in maps
-            if m.name == _map_name("to", family, ranged=False)
+        family: (
+            *_lookups(maps, family, Side.DESTINATION),
+            *_lookups(maps, family, Side.SOURCE),
+            *(rule for side in Side for rule in rest.enter(family, side)),
         )
         for family in FAMILIES
+    }
+    to_gateway: dict[Family, tuple[Rule, ...]] = {
+        family: tuple(_lookups([m for m in maps if not m.ranged], family, Side.DESTINATION)) for family in FAMILIES
     }
     hooks: tuple[tuple[Literal["forward", "input"], dict[Family, tuple[Rule, ...]]], ...] = (
         ("forward", forward),
@@ -174,14 +178,22 @@ def _base_chains(maps: tuple[ServiceMap, ...], rest: Path) -> Iterator[Chain]:
             yield from (Chain(name=f"{hook}{family}", rules=by_family[family]) for family in used)
 
 
-def _lookups(maps: tuple[ServiceMap, ...], family: Family) -> Iterator[LookupService]:
-    """Hosts before ranges, what customers send before what they receive."""
-    present = {m.name for m in maps}
-    for way, side in (("to", Side.DESTINATION), ("from", Side.SOURCE)):
-        for ranged in (False, True):
-            name = _map_name(way, family, ranged=ranged)
-            if name in present:
-                yield LookupService(map=name, family=family, side=side)
+def _lookups(maps: Iterable[ServiceMap], family: Family, side: Side) -> Iterator[LookupService]:
+    """Hosts before ranges; each map only for packets within the bounds of its entries, which costs others next to nothing."""
+    way = "to" if side is Side.DESTINATION else "from"
+    for ranged in (False, True):
+        for services in maps:
+            if services.name == _map_name(way, family, ranged=ranged):
+                for bounds in _bounds(services):
+                    yield LookupService(map=services.name, family=family, side=side, bounds=bounds)
+
+
+def _bounds(services: ServiceMap) -> Iterator[Bounds]:
+    """Few boxes that hold all entries of a map."""
+    for prefix in covers((entry.prefix for entry in services.entries), MOST_BOUNDS):
+        low, high = int(prefix.network_address), int(prefix.broadcast_address)
+        ports = [entry.ports for entry in services.entries if low <= int(entry.prefix.network_address) <= high]
+        yield Bounds(prefix=prefix, ports=(min(first for first, _ in ports), max(last for _, last in ports)))
 
 
 def _refuse_chain(chains: list[Chain]) -> Iterator[Chain]:

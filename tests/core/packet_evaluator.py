@@ -14,6 +14,7 @@ from agent.model import L4, Address, Attachment, Company, Selector, Service, Ser
 from agent.rules import (
     AskedFor,
     Asking,
+    Bounds,
     CapMembers,
     DispatchFamily,
     EnterMembers,
@@ -82,7 +83,7 @@ def walk(structure: Structure, members: Members, packet: Packet) -> Verdict:
                         return run(rule.chain)
                 case LookupService():
                     hit = next((e for e in maps[rule.map].entries if _entry_hit(e, packet, rule.side)), None)
-                    if rule.family == family and hit is not None:
+                    if rule.family == family and hit is not None and _within(rule.bounds, packet, rule.side):
                         return run(hit.chain)
                 case PassResets() | PassAnswers():
                     first = packet.flags & RST if isinstance(rule, PassResets) else packet.flags & (FIN | SYN | RST | ACK) != SYN
@@ -156,6 +157,11 @@ def _goes_on(rule: DispatchFamily | AskedFor, packet: Packet) -> bool:
     address, port = packet.asked
     protocol = {L4.TCP: packet.protocol == TCP, L4.UDP: packet.protocol == UDP, L4.ANY: True}[rule.protocol]
     return protocol and address in rule.prefix and rule.ports[0] <= port <= rule.ports[1]
+
+
+def _within(bounds: Bounds | None, packet: Packet, side: Side) -> bool:
+    address, port = (packet.source, packet.source_port) if side is Side.SOURCE else (packet.destination, packet.destination_port)
+    return bounds is None or (address in bounds.prefix and bounds.ports[0] <= port <= bounds.ports[1])
 
 
 def _member_key(packet: Packet, rule: Asking, wanted: MemberSet) -> bytes:

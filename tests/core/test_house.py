@@ -164,7 +164,7 @@ ROOMS: Mapping[str, Room] = {
     ),
     "spans": Room(floor=1),
     "ends": Room(floor=1, may={"spans": "all ports of a protocol"}),
-    "ruleset": Room(floor=1, may={"spans": "the kernel's range sets take no overlaps"}),
+    "ruleset": Room(floor=1, may={"spans": "the kernel's range sets take no overlaps, and a look-up has bounds"}),
     "leases": Room(
         floor=1,
         may={

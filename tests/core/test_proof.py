@@ -12,6 +12,7 @@ from agent.errors import ProofFailed
 from agent.model import L4, Attachment, Company, Selector, Service, ServiceClass, Shape, Site, Subscription
 from agent.proof import prove, prove_members, prove_standing
 from agent.rules import (
+    Bounds,
     CapMembers,
     Chain,
     DispatchFamily,
@@ -132,8 +133,17 @@ def with_chain(name, *rules, hook=None):
 
 
 def with_entry(map_name, **entry):
+    """One entry more, where every packet is looked up."""
     maps = tuple(replace(m, entries=(*m.entries, ServiceEntry(**entry))) if m.name == map_name else m for m in BUILT.maps)
-    return replace(BUILT, maps=maps)
+    return replace(BUILT, maps=maps, chains=tuple(replace(c, rules=tuple(map(unbounded, c.rules))) for c in BUILT.chains))
+
+
+def unbounded(rule):
+    return replace(rule, bounds=None) if isinstance(rule, LookupService) else rule
+
+
+def bounds(prefix, *ports):
+    return Bounds(prefix=ip_network(prefix), ports=ports)
 
 
 HOST = ip_network("203.0.113.99")
@@ -203,6 +213,30 @@ def test_what_matches_nothing_hurts_nobody():
         }
     udp = replace(VPN, selectors=(Selector(prefix=ip_network("203.0.113.11"), protocol=L4.UDP, ports=((500, 500),)),))
     assert set(prove(structure({"vpn": udp}, [shape("vpn")]), [], SITES, {"vpn": udp}).owners) == {"vpn4_24"}
+
+
+@pytest.mark.parametrize(
+    ("within", "seen"),
+    [
+        (bounds("203.0.113.8/29", 443, 443), False),
+        (bounds("203.0.113.99/32", 0, 442), False),
+        (bounds("2001:db8::/32", 0, 65535), False),
+        (bounds("203.0.113.98/31", 443, 443), True),
+        (bounds("203.0.113.99/32", 0, 443), True),
+    ],
+)
+def test_an_entry_out_of_the_bounds_of_its_look_up_refuses_nothing_and_one_within_counts(within, seen):
+    """Of the look-up on the way to the services; the one at the gateway, and the one of answers, keep the bounds they had."""
+    wrong = replace(
+        BUILT,
+        maps=with_entry("to_hosts4", prefix=HOST, protocol=L4.TCP, ports=(443, 443), chain="to4_ged").maps,
+        chains=with_chain("forward4", LookupService(map="to_hosts4", family=4, side=Side.DESTINATION, bounds=within)).chains,
+    )
+    if seen:
+        with pytest.raises(ProofFailed, match="no service announced"):
+            prove(wrong, [], SITES, {"ged": GED})
+    else:
+        assert set(prove(wrong, [], SITES, {"ged": GED, "vpn": VPN}).owners) <= {"ged4_24", "ged6_64", "vpn4_24"}
 
 
 @pytest.mark.parametrize(
@@ -294,6 +328,9 @@ FOREIGN_RULES = [
     RefuseMembers(set="vpn4_24", side=Side.SOURCE),
     LookupService(map="to_ranges4", family=4, side=Side.SOURCE),
     LookupService(map="from_hosts4", family=4, side=Side.DESTINATION),
+    LookupService(map="to_hosts4", family=4, side=Side.SOURCE, bounds=bounds("203.0.113.8/29", 80, 443)),
+    LookupService(map="to_ranges4", family=4, side=Side.DESTINATION, bounds=bounds("203.0.113.96/29", 80, 80)),
+    LookupService(map="from_ranges4", family=4, side=Side.DESTINATION, bounds=bounds("10.0.0.0/8", 80, 80)),
     DispatchFamily(family=4, chain="to4_vpn"),
 ]
 

@@ -24,7 +24,7 @@ from agent.model import (
 )
 from agent.plan import plan
 from agent.proof import prove, prove_members
-from agent.rules import Chain, Essential, Found, Key, Observed, PassEssential, PassPairs, Use
+from agent.rules import Bounds, Chain, Essential, Found, Key, LookupService, Observed, PassEssential, PassPairs, Use
 from agent.ruleset import Needs, Rest, candidates, ends_of, members, read_ends, read_key, structure
 from tests.core.packet_evaluator import SYN, TCP, UDP, Packet, fate, left_over, walk
 from tests.core.strategies import LINKS, TODAY, VRFS, networks, networks_of, shapes_of, storms, worlds
@@ -362,6 +362,17 @@ def test_something_protected_may_be_let_through_in_pieces(name):
 def test_no_piece_of_something_protected_may_be_missing(name):
     with pytest.raises(ProofFailed, match="pay, which may never be hit"):
         prove(with_ranges(HOLES[name]), [], LOCAL, CATALOGUE)
+
+
+def test_what_lets_through_only_within_bounds_does_not_count_as_letting_through():
+    def bounded(rule):
+        if not isinstance(rule, LookupService) or rule.map != "spare_ranges4":
+            return rule
+        return replace(rule, bounds=Bounds(prefix=RANGE, ports=(1000, 1999)))
+
+    chains = tuple(replace(chain, rules=tuple(map(bounded, chain.rules))) for chain in BUILT.chains)
+    with pytest.raises(ProofFailed, match="pay, which may never be hit"):
+        prove(replace(BUILT, chains=chains), [], LOCAL, CATALOGUE)
 
 
 def test_an_entry_for_one_protocol_is_not_enough_where_every_protocol_is_protected():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from agent.model import L4, Attachment, Company, Links, Selector, Service, ServiceClass, Shape, Site, Subscription, Terms
 from agent.nfttext import render
 from agent.proof import prove, prove_members
-from agent.rules import CapMembers, Key, LookupService, MemberSet, PassMembers, RefuseMembers, Use
+from agent.rules import Bounds, CapMembers, Key, LookupService, MemberSet, PassMembers, RefuseMembers, Use
 from agent.ruleset import Needs, candidates, chain_name, key_bytes, members, read_key, set_name, standing_keys, stem, structure
 from tests.core.packet_evaluator import ACK, NEVER_CUT, RST, SYN, TCP, UDP, Packet, fate, owed, selects, walk
 from tests.core.strategies import (
@@ -311,6 +311,32 @@ def test_a_packet_of_no_suspendable_service_costs_one_hash_lookup_each_way():
     built = structure({"ged": GED}, [shape()])
     lookups = next(chain for chain in built.chains if chain.name == "forward4").rules
     assert [rule.map for rule in lookups if isinstance(rule, LookupService)] == ["to_hosts4", "from_hosts4"]
+
+
+def test_a_packet_that_is_for_no_address_or_port_of_a_service_is_not_looked_up_at_all():
+    built = structure({"ged": GED}, [shape(), shape(family=6, prefixlen=64)])
+    for family, host in ((4, "203.0.113.10"), (6, "2001:db8::10")):
+        rules = next(chain for chain in built.chains if chain.name == f"forward{family}").rules
+        assert {rule.bounds for rule in rules} == {Bounds(prefix=ip_network(host), ports=(443, 443))}
+
+
+@settings(max_examples=60, deadline=None)
+@given(chosen=st.lists(st.integers(0, 60).flatmap(selectors), min_size=1, max_size=30))
+def test_however_many_services_there_are_a_packet_is_compared_with_few_bounds_and_every_entry_is_within_one(chosen):
+    catalogue = {f"s{n}": Service(id=f"s{n}", class_=ServiceClass.ANNEX, selectors=(one,)) for n, one in enumerate(chosen)}
+    built = structure(catalogue, [shape(name, family) for name in catalogue for family in (4, 6)])
+    for services in built.maps:
+        asking = [
+            [rule for rule in chain.rules if isinstance(rule, LookupService) and rule.map == services.name]
+            for chain in built.chains
+        ]
+        for rules in (found for found in asking if found):
+            assert len(rules) <= 2
+            for entry in services.entries:
+                within = [rule for rule in rules if entry.prefix.subnet_of(rule.bounds.prefix)]
+                assert len(within) == 1
+                (low, high) = within[0].bounds.ports
+                assert low <= entry.ports[0] <= entry.ports[1] <= high
 
 
 def test_the_longest_prefix_is_asked_first():
