@@ -62,7 +62,7 @@ class InForceRules:
         told = separable(found.services, inventory, tracked=tracked)
         needs = replace(needs_of(inventory.policies.values(), tracked=tracked), kept=told.kept)
         compiled = structure(told.services, inventory.shapes, needs)
-        proven = prove(compiled, inventory.protected_selectors(), inventory.local_networks(), told.services, told.kept or ())
+        proven = prove(compiled, inventory.protected_selectors(), inventory.local_networks(), told.services, told.kept)
         companies, prefixes = inventory.count(), inventory.prefix_count()
         return cls(
             inventory=inventory,

@@ -64,7 +64,7 @@ def check_(screen: Screen, directory: Path | None, config: Path | None, secrets:
         inventory.protected_selectors(),
         inventory.local_networks(),
         told.services,
-        told.kept or (),
+        told.kept,
     )
     if screen.as_json:
         dump({"exit": 0, "message": None, "data": _plain(loaded)})

@@ -80,7 +80,7 @@ def prove(
     protected: Iterable[tuple[str, Selector]],
     local: Iterable[tuple[str, Network]],
     services: Mapping[str, Service],
-    kept: Iterable[Selector] = (),
+    kept: Iterable[Selector] | None = None,
 ) -> Proven:
     """Show that `structure` can refuse nothing but traffic between set members and one announced service per set.
 
@@ -90,7 +90,8 @@ def prove(
             in `services` are protected anyway.
         local: every site's own networks, each with the site's id; read once, so an iterator over a database will do.
         services: the catalogue that was announced, by id.
-        kept: where packets are led that are never refused by what their client asked for.
+        kept: where packets are led that are never refused by what their client asked for; None: this gateway translates nothing
+            that is known of, and the address a client asked for is the packet's own.
 
     Raises:
         ProofFailed: with one packet that could be refused and must not.

@@ -11,7 +11,7 @@ from agent.errors import ProofFailed
 from agent.model import L4, Family, Network, Selector, Service
 from agent.proof.paths import Box, packet_text
 from agent.proof.rest import entries_of, without
-from agent.rules import AskedFor, Chain, EnterTranslated, LookupService, PassAll, Side, Structure
+from agent.rules import AskedFor, Chain, DispatchFamily, EnterTranslated, LookupService, PassAll, Side, Structure
 from agent.spans import ALL_PORTS
 
 
@@ -23,19 +23,20 @@ class Clients:
         structure: Structure,
         services: Mapping[str, Service],
         protected: Iterable[tuple[str, Selector]],
-        kept: Iterable[Selector],
+        kept: Iterable[Selector] | None,
     ) -> None:
         self._services = services
         self._maps = {one.name: one for one in structure.maps}
         self._indexes: dict[str, Mapping[Family, Index]] = {}
         protected = list(protected)
         plain = {service.id: service for service in services.values() if service.class_.suspendable and not service.before_nat}
-        spared = [*protected, *(("what local software needs, or a site's own network", each) for each in kept)]
+        spared = [*protected, *(("what local software needs, or a site's own network", each) for each in kept or ())]
         never = {service.id: service for service in services.values() if not service.class_.suspendable}
         #: Where packets are led that are never refused by what was asked for, whoever's they are.
         self._led = index(claims_of(spared, {**plain, **never}))
         self._paths: dict[tuple[Family, frozenset[str]], Box] = {}
-        _prove_asked(structure, [*protected, *((one.id, each) for one in never.values() for each in one.selectors)])
+        seen = [*protected, *((one.id, each) for one in never.values() for each in one.selectors)] if kept is not None else []
+        _prove_asked(structure, [(name, each) for name, each in seen if each.before_nat])
 
     def look(self, box: Box) -> End:
         """Judge one path that ends in such a refusal; returns what was asked for.
@@ -89,25 +90,21 @@ class Clients:
 
 
 def _prove_asked(structure: Structure, protected: Iterable[tuple[str, Selector]]) -> None:
-    """What is never cut and known by what clients ask for is let through before anything else that is forwarded.
-
-    Where nothing is asked of connection tracking, nothing is translated, and the address a client asked for is the packet's own.
-    """
+    """What is never cut and known by what clients ask for is let through before anything else that is forwarded."""
     chains = {chain.name: chain for chain in structure.chains}
     for base in (chain for chain in structure.chains if chain.hook == "forward"):
-        first = [rule for rule in base.rules if isinstance(rule, EnterTranslated)]
-        if first and list(base.rules[: len(first)]) != first:
+        first = {rule.family: rule for rule in base.rules if isinstance(rule, EnterTranslated)}
+        if not all(isinstance(rule, EnterTranslated) for rule in base.rules[: len(first)]):
             raise ProofFailed(what="translated connections are not looked at first", witness="any packet")
-        for enter in first:
-            passing = list(_passing(chains, enter))
-            for name, selector in protected:
-                if selector.before_nat and selector.prefix.version == enter.family:
-                    for answers in (False, True):
-                        let = index(Claim(_end(rule), rule.chain, None) for rule in passing if rule.answers is answers)
-                        for claim in claims_of([(name, selector)], {}):
-                            if any(without(claim.end, let)):
-                                what = f"traffic of {name}, which may never be hit, could be refused by where it is led"
-                                raise ProofFailed(what=what, witness="a packet whose client asked for it")
+        served = {rule.family for rule in base.rules if isinstance(rule, DispatchFamily | EnterTranslated)}
+        for name, selector in protected:
+            family: Family = 4 if selector.prefix.version == 4 else 6
+            passing = list(_passing(chains, first[family])) if family in first else []
+            for answers in (False, True) if family in served else ():
+                let = index(Claim(_end(rule), rule.chain, None) for rule in passing if rule.answers is answers)
+                if any(without(claim.end, let) for claim in claims_of([(name, selector)], {})):
+                    what = f"traffic of {name}, which may never be hit, could be refused by where it is led"
+                    raise ProofFailed(what=what, witness="a packet whose client asked for it")
 
 
 def _passing(chains: Mapping[str, Chain], enter: EnterTranslated) -> Iterator[AskedFor]:

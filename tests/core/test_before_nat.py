@@ -267,6 +267,10 @@ def one_way(chain: Chain) -> Chain:
     return replace(chain, rules=tuple(rule for rule in chain.rules if not (rule.chain == "kept" and rule.answers)))
 
 
+def one_family(chain: Chain) -> Chain:
+    return replace(chain, rules=chain.rules[:1] + chain.rules[2:]) if chain.hook == "forward" else chain
+
+
 def led_astray(chain: Chain) -> Chain:
     """What is asked of one service is refused to the members of another."""
     return replace(
@@ -286,6 +290,7 @@ def led_astray(chain: Chain) -> Chain:
         (turned, "where it is not known"),
         (pay_last, "could be refused by where it is led"),
         (one_way, "could be refused by where it is led"),
+        (one_family, "could be refused by where it is led"),
         (led_astray, "could be refused by what its client asked for"),
     ],
 )
