@@ -174,6 +174,8 @@ def _valid(attachment: Attachment, today: date) -> bool:
 
 
 def _keys(service: Service, attachment: Attachment, links: Links, use: Use) -> Iterator[Key]:
+    if service.before_nat and attachment.prefix is None:
+        return  # whether the service is led back into the site can not be seen where nobody knows the site's networks
     for network, interface in rest.places(attachment, links):
         family: Family = 4 if network.version == 4 else 6
         if has_family(service, family):

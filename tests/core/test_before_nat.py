@@ -227,6 +227,12 @@ def test_where_nothing_is_tracked_nothing_refers_to_connection_tracking():
     assert not any(text.startswith("ct ") or " ct " in text for text in texts)
 
 
+def test_a_site_that_is_attached_by_a_link_alone_keeps_it_because_nobody_knows_what_is_in_the_site():
+    linked = replace(ZA, sites=(replace(ZA.sites[0], attachments=(Attachment(interface="za0"),)),))
+    wanted = members(linked, ("seen", "plain"), "za:1", 3_600_000, CATALOGUE, TODAY)
+    assert {element.set for element in wanted} == {"plain4if_0", "plain6if_0"}
+
+
 # --- the proof ----------------------------------------------------------------------------------------------------------
 
 
