@@ -111,11 +111,13 @@ dist: .cache/release ## sdist and wheel, the same bytes whoever builds them
 	@SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)} .cache/release/bin/python -m release.dist $(OUT)
 
 .PHONY: sbom
-sbom: .cache/release ## the list of parts (CycloneDX) of what the lock installs, with licences
+sbom: .cache/release ## the list of parts (CycloneDX) of what the lock installs, with licences and hashes
 	@rm -rf .cache/locked && $(PYTHON) -m venv --without-pip .cache/locked && mkdir -p $(OUT)
-	@.cache/release/bin/pip --python .cache/locked/bin/python install -q --disable-pip-version-check --require-hashes -r requirements/run.txt
+	@.cache/release/bin/pip --python .cache/locked/bin/python install -q --disable-pip-version-check --require-hashes \
+	  --report .cache/locked/report.json -r requirements/run.txt
 	@.cache/release/bin/cyclonedx-py environment --pyproject pyproject.toml --mc-type application --output-reproducible \
 	  --of JSON -o $(OUT)/ecluse.cdx.json .cache/locked/bin/python 2>/dev/null
+	@.cache/release/bin/python -m release.parts $(OUT)/ecluse.cdx.json requirements/run.txt .cache/locked/report.json
 	@echo $(OUT)/ecluse.cdx.json
 
 .PHONY: bench

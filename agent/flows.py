@@ -103,12 +103,14 @@ class Refusing:
         never = [each for service in services.values() if not service.class_.suspendable for each in service.selectors]
         suspendable = [service for service in services.values() if service.class_.suspendable]
         kinds = {
-            (one.family, one.prefixlen, one.interface, one.use) for one in structure.sets if one.use in (Use.REFUSE, Use.DRAIN)
+            (one.family, one.prefixlen, one.interface, one.use, one.other[0] if one.other else None)
+            for one in structure.sets
+            if one.use in (Use.REFUSE, Use.DRAIN)
         }
         owners = {
-            set_name(service.id, family, prefixlen, interface=interface, use=use): service.id
+            set_name(service.id, family, prefixlen, interface=interface, use=use, dedicated=dedicated): service.id
             for service in suspendable
-            for family, prefixlen, interface, use in kinds
+            for family, prefixlen, interface, use, dedicated in kinds
         }
         found: dict[tuple[str, Family, Use], tuple[MemberSet, ...]] = {}
         for members in structure.sets:
@@ -157,23 +159,25 @@ class Refusing:
     def _refused(self, service: str | None, one: Connection, near: Peer, far: Peer, has: Has, behind: Behind) -> bool:
         family = one.family
         if service is not None:
-            if self._member(service, family, Use.DRAIN, near, has, behind):
+            if self._member(service, family, Use.DRAIN, (near, far), has, behind):
                 return False
-            if self._member(service, family, Use.REFUSE, near, has, behind):
+            if self._member(service, family, Use.REFUSE, (near, far), has, behind):
                 return True
-        if not self._member("", family, Use.REST, near, has, behind):
+        if not self._member("", family, Use.REST, (near, far), has, behind):
             return False
         return not (
-            self._member("", family, Use.DRAIN, near, has, behind)
+            self._member("", family, Use.DRAIN, (near, far), has, behind)
             or self._paired(family, near, far, has, behind)
             or self.spared.owner(family, one.protocol, far) is not None
             or _essential(one, near, far)
         )
 
-    def _member(self, service: str, family: Family, use: Use, near: Peer, has: Has, behind: Behind) -> bool:
+    def _member(self, service: str, family: Family, use: Use, ends: tuple[Peer, Peer], has: Has, behind: Behind) -> bool:
+        near, far = ends
         for members in self.sets.get((service, family, use), ()):
             key = _key(members.prefixlen, members.interface, near, family, behind)
-            if key is not None and has(Key(set=members.name, key=key)):
+            own = _key(*members.other, far, family, behind) if members.other else b""
+            if key is not None and own is not None and has(Key(set=members.name, key=key + own)):
                 return True
         return False
 

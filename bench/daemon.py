@@ -184,8 +184,14 @@ def send(lab: Laboratory, request: bytes) -> bytes:
         return b"".join(iter(lambda: sock.recv(4096), b""))
 
 
-def pay(lab: Laboratory, number: int) -> tuple[float, float]:
-    """One company pays. Milliseconds from the first byte out to the HTTP answer, and to the first echo of its packets."""
+def pay(lab: Laboratory, number: int, *, again: int = 0) -> tuple[float, float]:
+    """One company pays. Milliseconds from the first byte out to the HTTP answer, and to the first echo of its packets.
+
+    Args:
+        lab: where.
+        number: the company.
+        again: so many times a payment that was answered with 503 is sent again, as billers do; its time goes on.
+    """
     request = webhook("payment.received", f"cus_{number}", {"payment": f"P-{number}", "amount": DEBT, "currency": "EUR"})
     with lab["customers"].inside():
         udp, tcp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), socket.socket()
@@ -208,9 +214,22 @@ def pay(lab: Laboratory, number: int) -> tuple[float, float]:
             if answer is None and select.select([tcp], [], [], 0)[0]:
                 answer = (time.perf_counter() - begin) * 1000
                 head = tcp.recv(4096).split(b"\r\n", 1)[0]
+                if b" 503 " in head and again:
+                    return _again(lab, request, udp, begin, again)
                 if b" 200 " not in head:
                     raise AssertionError(f"a payment was answered with {head!r}")
     return answer, flow
+
+
+def _again(lab: Laboratory, request: bytes, udp: socket.socket, begin: float, times: int) -> tuple[float, float]:
+    """The same payment once more until it is taken; from the first time on it may restore."""
+    for _ in range(times):
+        time.sleep(1)
+        if b" 200 " in send(lab, request).split(b"\r\n", 1)[0]:
+            answer = (time.perf_counter() - begin) * 1000
+            until("traffic flows again", lambda: echoed(udp, 0.01))
+            return answer, (time.perf_counter() - begin) * 1000
+    raise AssertionError(f"a payment was not taken in {times} times more")
 
 
 def echoed(udp: socket.socket, wait: float) -> bool:
@@ -240,13 +259,17 @@ def run(companies: int = COMPANIES, payments: int = PAYMENTS, cache: Path = Path
             host.close()
 
 
+def wanted(companies: int) -> int:
+    """How many elements a town has: each service at each attachment."""
+    return len(SERVICES) * (companies + (companies + 9) // 10)
+
+
 def _measure(host: Host, lab: Laboratory, companies: int, payments: int) -> dict[str, float]:
-    wanted = len(SERVICES) * (companies + (companies + 9) // 10)
     enforce = host.start("enforce")
     fresh = until("start on an empty kernel", lambda: ready(host.run))
     found = members(lab)
-    if found != wanted:
-        raise AssertionError(f"{found} elements in the kernel, {wanted} wanted")
+    if found != wanted(companies):
+        raise AssertionError(f"{found} elements in the kernel, {wanted(companies)} wanted")
     peak = memory_mb(enforce, "VmHWM")
     host.end(enforce)
     enforce = host.start("enforce")

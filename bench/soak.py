@@ -144,7 +144,7 @@ def _run(lab: Laboratory, roles: Mapping[str, Process], seconds: float, companie
         match chance.random():
             case share if share < 0.5:
                 until("the payer is refused", partial(refused, lab, payers[-1]))  # while a flush is put right: not yet
-                notes.flows.append((now, pay(lab, payers.pop())[1]))
+                notes.flows.append((now, pay(lab, payers.pop(), again=20)[1]))
             case share if share < 0.7:
                 send(lab, last)  # the biller repeats itself
             case share if share < 0.8:
@@ -186,6 +186,7 @@ def _figures(notes: Notes, seconds: float) -> dict[str, float]:
     ):
         found[f"soak_payment_to_flow_ms_p50_{which}"] = statistics.median(values)
         found[f"soak_payment_to_flow_ms_p99_{which}"] = percentile(values, 99)
+    found["soak_payment_to_flow_ms_max"] = max(took for _, took in notes.flows)
     for role in moments[0].roles:
         for which, each in (("start", early[-1]), ("half", middle), ("end", late[-1])):
             found[f"soak_{role}_rss_mb_{which}"] = each.roles[role].rss_mb

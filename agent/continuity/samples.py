@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from ipaddress import ip_address
 from math import isfinite
 from typing import Any, cast
@@ -23,6 +24,9 @@ MOST = 4096
 _MAX_WHY = 80
 _MAX_WORDS = 2048
 _LONGEST_MS = 600_000.0
+
+#: So many looks that differ are remembered, to stand for those that are alike.
+_ALIKE = 8192
 
 _KINDS = ("tcp", "tls", "udp", "http", "dns", "icmp")
 
@@ -119,7 +123,7 @@ def _probe(kind: Any, address: Any, port: Any, path: Any, name: Any) -> Probe:
 
 def write_answer(samples: Sequence[Sample]) -> bytes:
     """The body of an answer: one look for each thing asked, in the same order."""
-    return json.dumps([[s.seen.value, round(s.ms, 3), s.why[:_MAX_WHY]] for s in samples], separators=(",", ":")).encode()
+    return json.dumps([[s.seen.value, _rounded(s.ms), s.why[:_MAX_WHY]] for s in samples], separators=(",", ":")).encode()
 
 
 def read_answer(header: Mapping[str, Any], body: bytes, *, number: int, count: int) -> tuple[Sample, ...]:
@@ -144,7 +148,18 @@ def _sample(seen: Any, ms: Any, why: Any) -> Sample:
         raise TypeError(ms)
     if not isfinite(ms) or not 0 <= ms <= _LONGEST_MS:
         raise ValueError(ms)
-    return Sample(seen=Seen(seen), ms=float(ms), why="".join(c for c in why[:_MAX_WHY] if c.isprintable()))
+    return _shared(seen, _rounded(ms), why[:_MAX_WHY])
+
+
+def _rounded(ms: float) -> float:
+    """Three digits: more would tell of the gateway and not of what is looked at, and hardly two looks would be alike."""
+    return float(f"{ms:.3g}")
+
+
+@lru_cache(maxsize=_ALIKE)
+def _shared(seen: Any, ms: float, why: str) -> Sample:
+    """One look that stands for all that are alike. An hour of looks is kept of each target: 5 kB with a value for each."""
+    return Sample(seen=Seen(seen), ms=ms, why="".join(c for c in why if c.isprintable()))
 
 
 def _rows(body: bytes, most: int) -> list[list[Any]]:

@@ -47,7 +47,7 @@ USUAL = Baseline(hours=24, availability=100.0, ms=2.0)
 SAMPLES = st.builds(
     Sample,
     seen=st.sampled_from(Seen),
-    ms=st.floats(0, 600_000).map(lambda ms: round(ms, 3)),
+    ms=st.floats(0, 600_000).map(lambda ms: float(f"{ms:.3g}")),
     why=st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=80),
 )
 WORDS = st.one_of(st.none(), st.text(min_size=1, max_size=20))
@@ -337,6 +337,16 @@ def test_a_question_arrives_as_it_was_asked(probes: list[Probe]) -> None:
 @given(st.lists(SAMPLES, max_size=5))
 def test_an_answer_arrives_as_it_was_given(samples: list[Sample]) -> None:
     assert read_answer({"number": 7}, write_answer(samples), number=7, count=len(samples)) == tuple(samples)
+
+
+def test_looks_that_are_alike_are_one_value_however_many_are_kept() -> None:
+    def answer(*ms: float) -> tuple[Sample, ...]:
+        return read_answer({"number": 7}, json.dumps([["answered", each, ""] for each in ms]).encode(), number=7, count=len(ms))
+
+    (one, other), (again,) = answer(1.2349, 1.241), answer(1.2304)
+    assert one is again
+    assert (one.ms, other.ms) == (1.23, 1.24)
+    assert answer(0.04217)[0].ms == 0.0422  # no answer is told to have taken no time at all
 
 
 ROW = ["answered", 1.0, ""]

@@ -585,7 +585,7 @@ OUTSIDE = frozenset({"open", "print", "input", "exec", "eval", "compile", "break
 NO_ROOMS = frozenset({"utils", "util", "helpers", "helper", "manager", "managers", "base", "common", "misc", "core", "lib"})
 
 #: Longer than the rule allows, with the reason.
-LONG: Mapping[str, tuple[int, str]] = {}
+LONG: Mapping[str, tuple[int, str]] = {"model.py": (480, "a list of nouns, which nobody reads in one go")}
 MAX_LINES = 450
 
 

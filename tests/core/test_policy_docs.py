@@ -38,13 +38,8 @@ def rows(word: str) -> dict[str, list[str]]:
 
 def test_the_page_has_examples_of_every_kind() -> None:
     assert list(VALID) == [
-        "services.yaml",
-        "virtual.yaml",
-        "moving.yaml",
-        "customers.yaml",
-        "tunnels.yaml",
-        "suspension.yaml",
-        "gentle.yaml",
+        *("services.yaml", "virtual.yaml", "moving.yaml", "customers.yaml", "dedicated.yaml"),
+        *("tunnels.yaml", "suspension.yaml", "gentle.yaml"),
     ]
     assert len(WRONG) >= 7
     assert LINES["more.jsonl"]
@@ -52,7 +47,7 @@ def test_the_page_has_examples_of_every_kind() -> None:
 
 def test_the_examples_load_together() -> None:
     loaded = load({**VALID, **LINES})
-    assert set(loaded.companies) == {"za", "zc", "ti", "or"}
+    assert set(loaded.companies) == {"za", "zc", "ti", "or", "ma"}
     assert set(loaded.policies) == {"usual", "careful", "gentle"}
 
 

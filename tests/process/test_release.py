@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import agent
 from tests.process.house import ROOT
 
 PYTHON = ROOT / ".cache/release/bin/python"
@@ -81,15 +82,75 @@ def test_the_sdist_names_nobody(twice, tmp_path):
         assert {(one.uid, one.gid, one.uname, one.gname, one.mtime) for one in archive} == {(0, 0, "", "", int(EPOCH))}
 
 
-def test_the_list_of_parts_names_every_locked_package_with_its_licence(tmp_path):
-    done = subprocess.run(
-        ["make", "-s", "sbom", f"OUT={tmp_path}"], cwd=ROOT, capture_output=True, text=True, timeout=280, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    parts = json.loads((tmp_path / "ecluse.cdx.json").read_text())
+LOCK = ROOT / "requirements/run.txt"
+#: What CycloneDX itself says about a document.
+_VALID = """
+import sys
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+found = JsonStrictValidator(SchemaVersion.V1_6).validate_str(open(sys.argv[1]).read())
+sys.exit(str(found) if found else 0)
+"""
+
+
+@pytest.fixture(scope="module")
+def lists(tmp_path_factory):
+    """The list of parts, made twice from nothing."""
+    made = []
+    for umask, zone in ((0o022, "UTC"), (0o077, "Asia/Tokyo")):
+        place = tmp_path_factory.mktemp("parts")
+        done = subprocess.run(
+            ["make", "-s", "sbom", f"OUT={place}"],
+            cwd=ROOT, env=os.environ | {"TZ": zone}, umask=umask, capture_output=True, text=True, timeout=280, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        made.append(place / "ecluse.cdx.json")
+    return made
+
+
+@pytest.fixture
+def parts(lists):
+    return json.loads(lists[0].read_text())
+
+
+def test_the_list_of_parts_names_every_locked_package_with_its_licence(parts):
     assert (parts["bomFormat"], parts["metadata"]["component"]["name"]) == ("CycloneDX", "ecluse")
+    assert parts["metadata"]["component"]["version"] == agent.__version__
     found = {part["name"].lower().replace("_", "-"): part for part in parts["components"]}
-    locked = dict(re.findall(r"^([A-Za-z0-9_.-]+)==([^ ;\\]+)", (ROOT / "requirements/run.txt").read_text(), re.MULTILINE))
+    locked = dict(re.findall(r"^([A-Za-z0-9_.-]+)==([^ ;\\]+)", LOCK.read_text(), re.MULTILINE))
     locked.pop("win-inet-pton", None)
     assert {name: part["version"] for name, part in found.items()} == locked
     assert all(part.get("licenses") for part in found.values())
+
+
+def test_each_part_has_the_hash_of_the_file_it_was_installed_from_and_of_every_file_that_the_lock_allows(parts):
+    blocks = re.split(r"^(?=[A-Za-z])", LOCK.read_text(), flags=re.MULTILINE)
+    for part in parts["components"]:
+        name = part["name"].lower().replace("_", "-")
+        (block,) = [block for block in blocks if block.startswith(f"{name}=={part['version']}")]
+        (own,) = part["hashes"]
+        assert own["alg"] == "SHA-256"
+        assert own["content"] in block
+        (every,) = [one for one in part["externalReferences"] if "hashes" in one]
+        assert [one["content"] for one in every["hashes"]] == sorted(re.findall("sha256:([0-9a-f]{64})", block))
+        (file,) = [one["value"] for one in part["properties"] if one["name"] == "ecluse:file"]
+        assert file.lower().replace("_", "-").startswith(f"{name}-{part['version']}")
+
+
+def test_the_list_of_parts_is_the_same_bytes_whoever_makes_it_and_valid(lists):
+    one, other = lists
+    assert one.read_bytes() == other.read_bytes()
+    done = subprocess.run([PYTHON, "-I", "-c", _VALID, one], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_part_that_is_not_the_lock_s_is_refused_and_leaves_no_list(lists, tmp_path):
+    own = json.loads(lists[0].read_text())["components"][0]["hashes"][0]["content"]
+    sbom, lock = tmp_path / "ecluse.cdx.json", tmp_path / "run.txt"
+    shutil.copyfile(lists[0], sbom)
+    lock.write_text(LOCK.read_text().replace(own, "0" * 64))
+    command = [PYTHON, "-m", "release.parts", sbom, lock, ROOT / ".cache/locked/report.json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "is not what the lock has" in done.stderr
+    assert not sbom.exists()
