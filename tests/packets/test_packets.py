@@ -54,6 +54,28 @@ def test_without_an_interface_in_the_key_the_prefix_counts_wherever_it_is(net):
     assert net.table("za") == net.table("zb") == cut("ged")
 
 
+def test_our_refusal_does_not_slow_local_software_that_looks_for_its_licence_as_a_drop_would(net):
+    """A-12: the ERP asks a licence server at each session and goes on without an answer. No finer than an order of magnitude."""
+    patience = 3.0
+
+    def session():
+        """How long a session of the ERP takes to begin, in seconds: the licence first, then the work that is local."""
+        begun = time.monotonic()
+        answered = probe(net.lab["za"], "tcp", "192.0.2.10", 443, timeout=patience).result
+        assert probe(net.lab["za"], "tcp", "10.20.11.5", 443).result == "open"
+        return answered, time.monotonic() - begun
+
+    net.suspend("ged")
+    refused, quick = session()
+    net.restore("ged")
+    net.nft("add", "table", "inet", "silent")
+    net.nft("add", "chain", "inet", "silent", "forward", "{ type filter hook forward priority 0; }")
+    net.nft("add", "rule", "inet", "silent", "forward", "ip daddr 192.0.2.10 tcp dport 443 drop")
+    dropped, slow = session()
+    assert (refused, dropped) == ("refused", "no_answer")
+    assert slow >= patience > 10 * quick
+
+
 def test_a_refusal_is_prompt_and_says_so_in_each_protocol(net):
     net.suspend("ged", "vpn", "report")
     for name in TARGETS:
