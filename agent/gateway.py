@@ -135,6 +135,7 @@ class Gateway:
             paused=self.stop.all is not None,
             clock=self.clock or host.clock,
             insolvency_checked_at=host.insolvency_checked_at,
+            inseparable=self.rules.inseparable,
             load=Load(
                 ordered=tuple(self.tally.ordered),
                 companies=self.rules.companies,
@@ -158,6 +159,7 @@ class Gateway:
                     None if self.stop.all is None else self.stop.all.restore,
                     sorted(self.stop.companies),
                     self.clock_steps,
+                    self.rules.inseparable,
                 ]
             ).encode()
         ).hexdigest()[:32]

@@ -15,6 +15,7 @@ from agent.names import Answers, resolve
 from agent.proof import Proven, prove, prove_members
 from agent.rules import Element, Structure
 from agent.ruleset import NO_NEEDS, Needs, Rest, structure
+from agent.separable import separable
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,6 +24,7 @@ class InForceRules:
 
     `needs`: what its policies may ask of the kernel; `sets`: the names of the sets that there are. `services`: the catalogue with
     addresses where services have names, `answers` what those were made from, `unresolved` what of the names is out of reach.
+    `inseparable`: the services that can not be told apart on this gateway; `unresolved` says why.
     """
 
     inventory: Inventory
@@ -36,6 +38,7 @@ class InForceRules:
     services: Mapping[str, Service] = field(default_factory=dict)
     answers: Answers = field(default_factory=dict)
     unresolved: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    inseparable: tuple[str, ...] = ()
 
     @classmethod
     def compile(
@@ -55,10 +58,11 @@ class InForceRules:
         for policy in inventory.policies.values():  # computed once here, not while the first notice's sender waits
             for year in (now.year, now.year + 1):
                 public_holidays(policy.holidays, year)
-        needs = needs_of(inventory.policies.values(), tracked=tracked)
         found = resolve(inventory.services, answers, inventory.protected_selectors(), inventory.local_networks())
-        compiled = structure(found.services, inventory.shapes, needs)
-        proven = prove(compiled, inventory.protected_selectors(), inventory.local_networks(), found.services)
+        told = separable(found.services, inventory, tracked=tracked)
+        needs = replace(needs_of(inventory.policies.values(), tracked=tracked), kept=told.kept)
+        compiled = structure(told.services, inventory.shapes, needs)
+        proven = prove(compiled, inventory.protected_selectors(), inventory.local_networks(), told.services, told.kept)
         companies, prefixes = inventory.count(), inventory.prefix_count()
         return cls(
             inventory=inventory,
@@ -69,9 +73,10 @@ class InForceRules:
             prefixes=prefixes,
             needs=needs,
             sets=frozenset(one.name for one in compiled.sets),
-            services=found.services,
+            services=told.services,
             answers=answers,
-            unresolved=found.out,
+            unresolved={**found.out, **told.out},
+            inseparable=tuple(sorted(told.out)),
         )
 
     def for_stage_4(self, *, on: bool) -> "InForceRules":
@@ -87,7 +92,14 @@ class InForceRules:
         spared = tuple(sorted((selector for _, selector in inventory.protected_selectors()), key=str))
         needs = replace(self.needs, rest=Rest(ends=inventory.ends, spared=spared) if on and inventory.ends else None)
         compiled = structure(self.services, inventory.shapes, needs)
-        found = prove(compiled, inventory.protected_selectors(), inventory.local_networks(), self.services, before=self.proven)
+        found = prove(
+            compiled,
+            inventory.protected_selectors(),
+            inventory.local_networks(),
+            self.services,
+            self.needs.kept,
+            before=self.proven,
+        )
         return replace(self, structure=compiled, proven=found, needs=needs, sets=frozenset(one.name for one in compiled.sets))
 
     def prove(self, elements: Sequence[Element], company: Company, leases: Iterable[Lease], links: Links) -> None:

@@ -31,6 +31,7 @@ class World:
     and whether the breaker is open. `clock`: the last word on the gateway's clock (None: never). `insolvency_checked_at`: when the
     register of insolvency proceedings was last looked at for everybody. `sight`: how well the local side of the
     company that is judged is seen. `ceiling`: the host's own limit.
+    `inseparable`: services that can not be told apart on this gateway.
     """
 
     ceiling: Mode
@@ -41,6 +42,7 @@ class World:
     clock: ClockState | None = None
     insolvency_checked_at: datetime | None = None
     sight: Sight = Sight.NONE
+    inseparable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -43,6 +43,13 @@ def debtor_and_target(f: Facts) -> Outcome:
     until = min((edge for edge in edges if edge > f.now), default=None)
     if not valid:
         return fails("aucun raccordement valide", "no valid attachment", until=until)
+    mixed = [name for name in f.targets if name in f.world.inseparable]
+    if mixed:  # of a measure in force, what can not be told apart is not refused any more; it needs no end for that
+        return fails(
+            f"service indiscernable d'autres sur cette passerelle (TARGET_NOT_SEPARABLE) : {names(mixed)}",
+            f"service that can not be told apart on this gateway (TARGET_NOT_SEPARABLE): {names(mixed)}",
+            kind=Kind.APPLY,
+        )
     fr, en = f"débiteur {company.name}, contrat {company.contract}", f"debtor {company.name}, contract {company.contract}"
     return passes(fr, en, until=until)
 

@@ -78,14 +78,20 @@ class Leftovers:
     def _without(self, end: End, map_name: str) -> Iterator[End]:
         """What of `end` no entry of a map lets through."""
         if map_name not in self._indexes:
-            self._indexes[map_name] = index(_entries(self._maps[map_name]))
-        left = [end]
-        for spared in touching(end, self._indexes[map_name]):
-            left = [part for one in left for part in _less(one, spared.end)]
-        yield from left
+            self._indexes[map_name] = index(entries_of(self._maps[map_name]))
+        yield from without(end, self._indexes[map_name])
 
 
-def _entries(services: ServiceMap) -> Iterator[Claim]:
+def without(end: End, claims: Mapping[Family, Index]) -> list[End]:
+    """What of `end` nobody claims."""
+    left = [end]
+    for spared in touching(end, claims):
+        left = [part for one in left for part in _less(one, spared.end)]
+    return left
+
+
+def entries_of(services: ServiceMap) -> Iterator[Claim]:
+    """The entries of a map as claims of nobody."""
     for entry in services.entries:
         yield Claim(End(services.family, PROTOCOLS[entry.protocol], span_of(entry.prefix), entry.ports), entry.chain, None)
 

@@ -89,7 +89,7 @@ def path(rest: Rest, *, drain: bool, tracked: bool) -> Path:
     uses = (Use.GATE, *((Use.DRAIN,) if drain else ()), Use.REST)
     sets = [_set(use, family, -negated, interface=interface) for use in uses for family, negated, interface in kinds]
     sets += [_set(Use.PAIR, family, length, interface=named, other=other) for family, length, named, other in sorted(rest.ends)]
-    maps = tuple(_maps(rest.spared))
+    maps = tuple(maps_of(rest.spared, "spare", SPARE))
     families = [family for family in FAMILIES if any(one.family == family for one in sets)]
     chains = [
         Chain(name=_chain_name(family, side), rules=tuple(_rules(family, side, sets, maps, tracked=tracked)))
@@ -133,8 +133,8 @@ def _rules(family: Family, side: Side, sets: Iterable[MemberSet], maps: Iterable
     yield from asking(RefuseMembers, by_use[Use.REST], side)
 
 
-def _maps(spared: Iterable[Selector]) -> Iterator[ServiceMap]:
-    """What is never cut, by host and port, by ranges, and, where every protocol counts, by address alone."""
+def maps_of(spared: Iterable[Selector], name: str, chain: str) -> Iterator[ServiceMap]:
+    """What is let through, by host and port, by ranges, and, where every protocol counts, by address alone: on to `chain`."""
     spared = tuple(spared)
     for family in FAMILIES:
         mine = [selector for selector in spared if selector.prefix.version == family]
@@ -149,13 +149,13 @@ def _maps(spared: Iterable[Selector]) -> Iterator[ServiceMap]:
         whole = disjoint(one for one in mine if one.protocol is L4.ANY)
         for word, boxes, ranged in (("hosts", hosts, False), ("ranges", ranges, True), ("any", whole, True)):
             if boxes:
-                name = f"spare_{word}{family}"
-                yield ServiceMap(name=name, family=family, ranged=ranged, entries=_spare(boxes), ports=word != "any")
+                entries = _entries(boxes, chain)
+                yield ServiceMap(name=f"{name}_{word}{family}", family=family, ranged=ranged, entries=entries, ports=word != "any")
 
 
-def _spare(boxes: Iterable[Box]) -> tuple[ServiceEntry, ...]:
+def _entries(boxes: Iterable[Box], chain: str) -> tuple[ServiceEntry, ...]:
     return tuple(
-        ServiceEntry(prefix=prefix, protocol=protocol, ports=ports, chain=SPARE)
+        ServiceEntry(prefix=prefix, protocol=protocol, ports=ports, chain=chain)
         for prefix, protocol, ports in sorted(boxes, key=box_order)
     )
 

@@ -405,6 +405,7 @@ def judgement_of(
     register: datetime | str | None = "",
     probe: bool = True,
     sight: Sight = Sight.NONE,
+    inseparable: tuple[str, ...] = (),
     lease: datetime | str | None = None,
     leases: Mapping[str, datetime] | None = None,
 ) -> Judgement:
@@ -433,6 +434,7 @@ def judgement_of(
             clock=ClockState(at=now, synchronised=True, offset_ms=3, stepped=False) if clock == "" else clock,
             insolvency_checked_at=now if register == "" else at(register) if isinstance(register, str) else register,
             sight=sight,
+            inseparable=inseparable,
         ),
         restore_all=restore_all,
         leases=leases or {},

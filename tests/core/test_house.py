@@ -65,6 +65,7 @@ ROOMS: Mapping[str, Room] = {
             "spans": "all ports of a protocol",
         },
     ),
+    "separable": Room(floor=1, may={"policy": "the packets that a dependency is reached by"}),
     "names": Room(floor=1, may={"policy": "an answer passes the checks that a file passes"}),
     "retention": Room(
         floor=1,
@@ -458,6 +459,7 @@ ROOMS: Mapping[str, Room] = {
             "calendar": "public holidays are computed before anybody waits for them",
             "leases": "what policies may ask of the kernel",
             "names": "addresses in the place of names",
+            "separable": "which services this gateway can tell apart",
             "proof": "nothing is in force that was not proven",
             "ruleset": "what is compiled",
         },

@@ -477,6 +477,19 @@ def test_the_floors_of_the_law_are_kept() -> None:
     assert ceilings.items() >= {"notice_max_age_days": 180, "max_suspension_days": 90, "feed_max_age_minutes": 1440}.items()
 
 
+def test_a_service_may_be_named_by_the_address_that_customers_see() -> None:
+    catalogue = (
+        "services:\n"
+        "  a: {class: A, selectors: [{prefixes: [192.0.2.1], protocol: tcp, ports: 443, before_nat: true}]}\n"
+        "  b: {class: A, selectors: [{prefixes: [192.0.2.2], protocol: tcp}]}\n"
+        "  c:\n    class: D\n    selectors:\n"
+        "      - {prefixes: [192.0.2.3], protocol: any, before_nat: true}\n      - {prefixes: [192.0.2.4], protocol: any}\n"
+    )
+    found = load({"services.yaml": catalogue}).services
+    assert {name: one.before_nat for name, one in found.items()} == {"a": True, "b": False, "c": True}
+    assert [rows.read_service(rows.write(one)) for one in found.values()] == list(found.values())
+
+
 def test_a_service_is_the_providers_unless_it_is_said_to_be_somebody_elses() -> None:
     catalogue = "services:\n  a: {class: D}\n  b: {class: D, delivered_by: third_party}\n"
     found = load({"services.yaml": catalogue}).services
