@@ -74,7 +74,7 @@ class Biller:
         """One message about a company: a fact or a whole history."""
         kind = self.rng.choices(
             ("debt", "invoice", "pay", "pay all", "reverse", "dispute", "settle", "hold", "lift", "heartbeat"),
-            (30, 10, 10, 3, 5, 5, 5, 4, 4, 4),
+            (30, 10, 10, 0.4, 5, 5, 5, 4, 4, 4),
         )[0]
         self.serial += 1
         own = f"{company}-{self.companies[0]}-{self.serial}"
