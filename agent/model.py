@@ -88,7 +88,8 @@ class Service:
     """What the provider delivers: business meaning and network selectors.
 
     `class_` bounds what may happen to it: a subscription may only move it towards never-cut. `delivered_by` says whose service
-    it is: only the provider's own may be withheld (gate check G-02).
+    it is: only the provider's own may be withheld (gate check G-02). `dedicated`: each customer has addresses of its own within
+    the selectors, which its subscription names, and loses these alone.
     """
 
     id: str
@@ -98,6 +99,7 @@ class Service:
     name_en: str = ""
     delivered_by: Literal["provider", "customer", "third_party"] = "provider"
     names: tuple[Named, ...] = ()
+    dedicated: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -205,7 +207,10 @@ class Site:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Subscription:
-    """Company x service. `class_` narrows the service's class for this company; `sites` empty means all sites."""
+    """Company x service. `class_` narrows the service's class for this company; `sites` empty means all sites.
+
+    `addresses`: what of a dedicated service is this company's own.
+    """
 
     service: str
     class_: ServiceClass | None = None
@@ -213,6 +218,7 @@ class Subscription:
     sites: tuple[str, ...] = ()
     paid_through: date | None = None
     monthly_fee: Decimal | None = None
+    addresses: tuple[Network, ...] = ()
 
 
 class Protected(StrEnum):
@@ -344,13 +350,14 @@ class Policy:
 class Shape:
     """A kind of set the ruleset needs: one service, one family, one prefix length, with or without interface.
 
-    A length of 0, always with an interface: everything behind it.
+    A length of 0, always with an interface: everything behind it. `dedicated`: prefix length of the part of a dedicated service.
     """
 
     service: str
     family: Family
     prefixlen: int
     interface: bool
+    dedicated: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -56,7 +56,8 @@ class MemberSet:
 
     A length of 0 is everything behind an interface: the name alone is the key.
     Every element carries a timeout (the lease), a counter and a comment (the case id); those of a cap their own token bucket too.
-    `other`: in a set of pairs, length and interface of the other end, whose bytes follow in the key; a length of 0 has none.
+    `other`: in a set of pairs, and of a dedicated service, length and interface of the other end, whose bytes follow in the key; a
+    length of 0 has none.
     """
 
     name: str

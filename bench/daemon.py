@@ -259,13 +259,17 @@ def run(companies: int = COMPANIES, payments: int = PAYMENTS, cache: Path = Path
             host.close()
 
 
+def wanted(companies: int) -> int:
+    """How many elements a town has: each service at each attachment."""
+    return len(SERVICES) * (companies + (companies + 9) // 10)
+
+
 def _measure(host: Host, lab: Laboratory, companies: int, payments: int) -> dict[str, float]:
-    wanted = len(SERVICES) * (companies + (companies + 9) // 10)
     enforce = host.start("enforce")
     fresh = until("start on an empty kernel", lambda: ready(host.run))
     found = members(lab)
-    if found != wanted:
-        raise AssertionError(f"{found} elements in the kernel, {wanted} wanted")
+    if found != wanted(companies):
+        raise AssertionError(f"{found} elements in the kernel, {wanted(companies)} wanted")
     peak = memory_mb(enforce, "VmHWM")
     host.end(enforce)
     enforce = host.start("enforce")

@@ -1,4 +1,5 @@
-"""How long it takes until our table is right again after somebody harmed it: the real daemon, a thousand companies suspended.
+"""How long it takes until our table is right again after somebody harmed it: the real daemon, a thousand companies suspended; and
+a flush with a hundred thousand, which is the time of a start.
 
 From the return of the harmful transaction until structure and members are as before, by raw netlink. The daemon is started anew
 before its repairs would count as a fight (`agent.fight`), which are spaced out on purpose.
@@ -19,14 +20,18 @@ from agent.ruleset import set_name
 from bench.daemon import TOPOLOGY, Host, percentile, ready, until
 from bench.town import SERVICES, address, town
 
-COMPANIES = 1000
+COMPANIES, MANY = 1000, 100_000
 ROUNDS = 40
 
 _TABLE = "inet ecluse"
 _SETS = [set_name(service, 4, 28, interface=False) for service in SERVICES]
-#: Loaded last, so that all others are there when it is.
-_LAST = COMPANIES - 2
 _SPARE = "172.16.0.0"
+
+
+def last(companies: int) -> int:
+    """Of those without an interface in their key, the company that is loaded last: all others are there when it is."""
+    return companies - 2
+
 
 #: What somebody does, by the name of its figure.
 HARMS = {
@@ -36,7 +41,7 @@ HARMS = {
     "chain": f"flush chain {_TABLE} refuse",
     "renamed": f"rename chain {_TABLE} refuse gone",
     "rule": f"insert rule {_TABLE} forward accept",
-    "deleted": f"delete element {_TABLE} {_SETS[0]} {{ {address(_LAST, 0)} }}",
+    "deleted": f"delete element {_TABLE} {_SETS[0]} {{ {address(last(COMPANIES), 0)} }}",
     "added": f'add element {_TABLE} {_SETS[0]} {{ {_SPARE} timeout 1h comment "nobody:1" }}',
 }
 
@@ -44,9 +49,9 @@ HARMS = {
 class Eye:
     """Sees whether our table is as it was."""
 
-    def __init__(self) -> None:
+    def __init__(self, companies: int) -> None:
         self._netlink = Netlink()
-        self._keys = [Key(set=name, key=_packed(address(_LAST, 0))) for name in _SETS]
+        self._keys = [Key(set=name, key=_packed(address(last(companies), 0))) for name in _SETS]
         self._stranger = Key(set=_SETS[0], key=_packed(_SPARE))
         self._state: compare.TableState | None = None
 
@@ -72,15 +77,25 @@ def _packed(text: str) -> bytes:
 
 
 def run(companies: int = COMPANIES, rounds: int = ROUNDS, cache: Path = Path(".cache")) -> dict[str, float]:
-    """Milliseconds by kind of harm: `repair_KIND_ms_p50` and `_p99`."""
+    """Milliseconds by kind of harm: `repair_KIND_ms_p50` and `_p99`; `repair_flush_100k_ms_*`: of a flush with many suspended."""
     cache.mkdir(exist_ok=True)
-    took: dict[str, list[float]] = {name: [] for name in HARMS}
-    turns = [name for _ in range(rounds) for name in HARMS]
+    took = _repairs(companies, [name for _ in range(rounds) for name in HARMS], cache)
+    took["flush_100k"] = _repairs(MANY, ["flush"] * (rounds // 2), cache)["flush"]
+    return {
+        key: value
+        for harm, times in took.items()
+        for key, value in ((f"repair_{harm}_ms_p50", statistics.median(times)), (f"repair_{harm}_ms_p99", percentile(times, 99)))
+    }
+
+
+def _repairs(companies: int, turns: list[str], cache: Path) -> dict[str, list[float]]:
+    """Milliseconds of each repair, by kind of harm."""
+    took: dict[str, list[float]] = {name: [] for name in turns}
     with tempfile.TemporaryDirectory(dir=cache, prefix="bench-") as name, laboratory(TOPOLOGY) as lab:
         place = Path(name).absolute()
         host = Host(place, town(companies, place, cache), lab)
         with lab["gateway"].inside():
-            eye, hand = Eye(), Libnftables()
+            eye, hand = Eye(companies), Libnftables()
         try:
             for start in range(0, len(turns), fight.FEW - 1):
                 enforce = host.start("enforce")
@@ -94,11 +109,7 @@ def run(companies: int = COMPANIES, rounds: int = ROUNDS, cache: Path = Path(".c
             host.close()
             eye.close()
             hand.close()
-    return {
-        key: value
-        for harm, times in took.items()
-        for key, value in ((f"repair_{harm}_ms_p50", statistics.median(times)), (f"repair_{harm}_ms_p99", percentile(times, 99)))
-    }
+    return took
 
 
 def _repair(eye: Eye, hand: Libnftables, harm: str) -> float:

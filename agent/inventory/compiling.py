@@ -40,7 +40,7 @@ CREATE TABLE standing_keys(
     company TEXT, service TEXT, set_name TEXT, key BLOB, PRIMARY KEY(company, service, set_name, key)
 ) WITHOUT ROWID;
 CREATE TABLE links(name TEXT, company TEXT, vrf INTEGER, PRIMARY KEY(name, company, vrf)) WITHOUT ROWID;
-CREATE TABLE shapes(service TEXT, family INTEGER, prefixlen INTEGER, interface INTEGER);
+CREATE TABLE shapes(service TEXT, family INTEGER, prefixlen INTEGER, interface INTEGER, dedicated INTEGER);
 CREATE TABLE networks(site TEXT, family INTEGER, first BLOB, prefixlen INTEGER);
 """
 
@@ -97,8 +97,8 @@ def _write(path: Path, files: Files, digest: str) -> None:
             pairs = [(name, rows.write(each)) for name, each in values.items()]
             database.executemany(f"INSERT INTO {table} VALUES(?, ?)", pairs)
         database.executemany(
-            "INSERT INTO shapes VALUES(?, ?, ?, ?)",
-            [(each.service, each.family, each.prefixlen, each.interface) for each in shapes],
+            "INSERT INTO shapes VALUES(?, ?, ?, ?, ?)",
+            [(each.service, each.family, each.prefixlen, each.interface, each.dedicated) for each in shapes],
         )
         database.executemany("INSERT INTO meta VALUES(?, ?)", [("form", FORM), ("digest", digest)])
         database.execute("COMMIT")

@@ -21,7 +21,7 @@ from agent.policy.kinds import network
 
 #: Changes with the tables; an inventory of another form is compiled again. The version is part of it, because a new version
 #: may check more.
-FORM: Final = f"{agent.__version__}/5"
+FORM: Final = f"{agent.__version__}/6"
 #: Decoded companies kept for the next look-up.
 _KEEP_COMPANIES: Final = 256
 
@@ -77,9 +77,9 @@ class SqliteInventory:
         }
         self._policies = {name: rows.read_policy(row) for name, row in database.execute("SELECT id, row FROM policies ORDER BY id")}
         self._shapes = frozenset(
-            Shape(service=service, family=family, prefixlen=prefixlen, interface=bool(interface))
-            for service, family, prefixlen, interface in database.execute(
-                "SELECT service, family, prefixlen, interface FROM shapes"
+            Shape(service=service, family=family, prefixlen=prefixlen, interface=bool(interface), dedicated=dedicated)
+            for service, family, prefixlen, interface, dedicated in database.execute(
+                "SELECT service, family, prefixlen, interface, dedicated FROM shapes"
             )
         )
         self._kept: OrderedDict[str, Company] = OrderedDict()

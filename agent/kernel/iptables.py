@@ -159,6 +159,12 @@ class IptablesKernel:
                     what="stage 4 is not made in legacy iptables: its exceptions are pairs of networks",
                     mend="Take 4 out of the policies' stages, or use nf_tables (kernel: nft)",
                 )
+            if any(members.other is not None for members in change.structure.sets):
+                raise KernelError(
+                    errno=errno.EOPNOTSUPP,
+                    what="dedicated services are not made in legacy iptables: their members are pairs of networks",
+                    mend="Give these services a class that is never cut, or use nf_tables (kernel: nft)",
+                )
         sets = self._known(change)
         members: list[Key | Element] = [*change.delete, *change.add]
         for member in members:

@@ -11,7 +11,7 @@ Rules of this room:
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from typing import NamedTuple
 
@@ -55,6 +55,19 @@ def widens(service: ServiceClass, subscription: ServiceClass) -> bool:
         return {ServiceClass.ANNEX: 2, ServiceClass.EXTENDED: 1}.get(class_, 0)
 
     return ease(subscription) > ease(service)
+
+
+def delivered(service: Service, subscription: Subscription) -> Service:
+    """The service as one company has it: of a dedicated one, its own addresses within what the service delivers."""
+    if not service.dedicated:
+        return service
+    own = tuple(
+        replace(selector, prefix=address)
+        for address in subscription.addresses
+        for selector in service.selectors
+        if address.version == selector.prefix.version and address.subnet_of(selector.prefix)  # type: ignore[arg-type]
+    )
+    return replace(service, selectors=own)
 
 
 # --- selectors --------------------------------------------------------------------------------------------------
@@ -205,6 +218,31 @@ def _merged(spans: list[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
         if not merged or merged[-1][1] < span[0]:
             merged.append(span)  # outer ones come first, and prefixes nest: what begins inside the last one ends inside it
     return merged
+
+
+# --- dedicated addresses ----------------------------------------------------------------------------------------
+
+
+class Own(NamedTuple):
+    """Addresses of a dedicated service that are one company's own, as the walk over all of them sorts them."""
+
+    family: int
+    first: int
+    last_negated: int
+    company: str
+    service: str
+    network: Network
+    place: Place
+
+
+def shared(dedicated: Iterable[Own]) -> Iterator[tuple[Own, Own]]:
+    """Each entry that shares an address with one before it, with that one. No two services share one, so neither do their parts."""
+    widest: Own | None = None
+    for one in sorted(dedicated, key=lambda own: own[:5]):
+        if widest is not None and widest.family == one.family and one.first <= -widest.last_negated:
+            yield one, widest
+        else:
+            widest = one
 
 
 # --- attachments ------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from agent.model import (
     Company,
     Dependency,
     LocalApplication,
+    Network,
     Policy,
     Probe,
     Protected,
@@ -26,7 +27,7 @@ from agent.model import (
     Subscription,
 )
 from agent.policy import kinds
-from agent.policy.checks import Place, Placed, Reach, dependency_hits, effective_class, overlaps, widens
+from agent.policy.checks import Own, Place, Placed, Reach, delivered, dependency_hits, effective_class, overlaps, shared, widens
 from agent.policy.nodes import Table
 from agent.policy.problems import Code, Problems, Wrong, quote
 
@@ -53,9 +54,20 @@ class Population:
     companies: dict[str, Place] = field(default_factory=dict)
     billing: dict[tuple[str, str], str] = field(default_factory=dict)
     placed: list[Placed] = field(default_factory=list)
+    dedicated: list[Own] = field(default_factory=list)
+
+    def note_own(self, company: str, service: str, addresses: tuple[Network, ...], place: Place) -> None:
+        """Keep what of a dedicated service is a company's own."""
+        for own in addresses:
+            bounds = int(own.network_address), -int(own.broadcast_address)
+            self.dedicated.append(Own(own.version, *bounds, company, service, own, place))
 
     def check_overlaps(self, problems: Problems) -> None:
-        """Note every two attachments that one packet could match."""
+        """Note every two attachments that one packet could match, and every address dedicated twice."""
+        for mine, theirs in shared(self.dedicated):
+            what = f"{mine.network} of service {mine.service} is dedicated to company {theirs.company} ({theirs.place})"
+            mend = "Give each customer addresses of its own: one could not be suspended without the other."
+            problems.add(file=mine.place.file, line=mine.place.line, code=Code.TARGET_NOT_SEPARABLE, what=what, mend=mend)
         told: set[tuple[str, int, str]] = set()
         for one, met in overlaps(self.placed):
             what = f"{_text(one)} of company {one.company} overlaps {_text(met)} of company {met.company} ({met.file}:{met.line})"
@@ -83,7 +95,11 @@ def read_company(company_id: str, group: str, table: Table, catalogue: Catalogue
     protected = table.many("protected", kinds.choice(Protected))
     billing_ids = table.mapping("billing_ids", kinds.ident, kinds.foreign_id)
     site_id = kinds.known("site", table.names("sites"))
-    subscriptions = table.named("subscriptions", lambda service, below: _subscription(service, below, site_id, catalogue))
+
+    def read_subscription(service: str, below: Table) -> Subscription | None:
+        return _subscription(company_id, service, below, site_id, catalogue, population)
+
+    subscriptions = table.named("subscriptions", read_subscription)
     sites = table.named("sites", _Sites(company_id, subscriptions, catalogue, population).read)
     _check_unique(company_id, billing_ids, table, population)
     if not table.done():
@@ -118,20 +134,26 @@ def _check_unique(company_id: str, billing_ids: Mapping[str, str], table: Table,
             table.report(table.line_of("billing_ids"), Code.DUPLICATE_ID, what, mend, key=f"billing_ids.{source}")
 
 
-def _subscription(service_id: str, table: Table, site_id: Callable[[str], str], catalogue: Catalogue) -> Subscription | None:
+def _subscription(
+    company_id: str, service_id: str, table: Table, site_id: Callable[[str], str], catalogue: Catalogue, population: Population
+) -> Subscription | None:
     _known(service_id, catalogue.service_id, table)
     class_ = table.may("class", kinds.choice(ServiceClass), None)
     justification = table.may("justification", kinds.words, "")
     sites = table.many("sites", site_id)
     paid_through = table.may("paid_through", kinds.day, None)
     monthly_fee = table.may("monthly_fee", kinds.money, None)
+    addresses = table.many("addresses", kinds.prefix)
     service = catalogue.services.get(service_id)
     if service and class_ and widens(service.class_, class_):
         what = f"class {class_} is easier to suspend than the service's own class {service.class_}"
         mend = "A subscription may only move a service towards never-cut; change the class of the service itself if it is wrong."
         table.report(table.line_of("class"), Code.WIDER_CLASS, what, mend, key="class")
+    if service:
+        _check_own(service, class_ or service.class_, addresses, table)
     if not table.done():
         return None
+    population.note_own(company_id, service_id, addresses, Place(table.file, table.line_of("addresses")))
     return Subscription(
         service=service_id,
         class_=class_,
@@ -139,7 +161,29 @@ def _subscription(service_id: str, table: Table, site_id: Callable[[str], str], 
         sites=sites,
         paid_through=paid_through,
         monthly_fee=monthly_fee,
+        addresses=addresses,
     )
+
+
+def _check_own(service: Service, class_: ServiceClass, addresses: tuple[Network, ...], table: Table) -> None:
+    """The company's own addresses of a dedicated service: within what the service delivers; of another service there are none."""
+    if not service.dedicated:
+        if addresses:
+            what = f"service {service.id} is the same for everybody"
+            mend = f"Remove the addresses, or write `dedicated: true` at service {service.id}."
+            table.report(table.line_of("addresses"), Code.BAD_VALUE, what, mend, key="addresses")
+        return
+    if not addresses and class_.suspendable:
+        what, mend = (
+            f"addresses is missing: service {service.id} is dedicated",
+            "Add `addresses: [192.0.2.77, ...]`, or `class: D`.",
+        )
+        table.report(table.line, Code.MISSING, what, mend)
+    for own in addresses:
+        pool = (selector.prefix for selector in service.selectors if selector.prefix.version == own.version)
+        if not any(own.subnet_of(prefix) for prefix in pool):  # type: ignore[arg-type]  # of one family
+            what, mend = f"{own} is not within service {service.id}", "Correct it, or add its prefix to the service's selectors."
+            table.report(table.line_of("addresses"), Code.BAD_VALUE, what, mend, key="addresses")
 
 
 # --- sites ------------------------------------------------------------------------------------------------------
@@ -152,7 +196,11 @@ class _Sites:
         self._company = company
         self._catalogue = catalogue
         self._population = population
-        known = [(each, catalogue.services[each.service]) for each in subscriptions if each.service in catalogue.services]
+        known = [
+            (each, delivered(catalogue.services[each.service], each))
+            for each in subscriptions
+            if each.service in catalogue.services
+        ]
         self._targets = [(each, service) for each, service in known if effective_class(service, each).suspendable]
 
     def read(self, site_id: str, table: Table) -> Site | None:

@@ -6,7 +6,7 @@ Rule of this room: it answers exactly like the stored inventory; it only holds e
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
-from agent.model import Attachment, Company, Network, Policy, Selector, Service, Shape, StandingKey
+from agent.model import Attachment, Company, Family, Network, Policy, Selector, Service, Shape, StandingKey, Subscription
 from agent.policy.checks import effective_class
 from agent.ruleset import standing_keys
 
@@ -130,9 +130,19 @@ def company_shapes(company: Company, services: Mapping[str, Service]) -> Iterato
         for site, attachment in company.attachments():
             if not subscription.sites or site.id in subscription.sites:
                 for network in attachment.networks:
-                    yield Shape(
-                        service=service.id,
-                        family=4 if network.version == 4 else 6,
-                        prefixlen=network.prefixlen,
-                        interface=attachment.link is not None,
-                    )
+                    family: Family = 4 if network.version == 4 else 6
+                    for dedicated in _dedicated_lengths(service, subscription, family):
+                        yield Shape(
+                            service=service.id,
+                            family=family,
+                            prefixlen=network.prefixlen,
+                            interface=attachment.link is not None,
+                            dedicated=dedicated,
+                        )
+
+
+def _dedicated_lengths(service: Service, subscription: Subscription, family: Family) -> tuple[int | None, ...]:
+    """The prefix lengths of the company's own addresses; (None,) of a service that is the same for everybody."""
+    if not service.dedicated:
+        return (None,)
+    return tuple({own.prefixlen for own in subscription.addresses if own.version == family})

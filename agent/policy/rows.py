@@ -148,6 +148,7 @@ def _subscription(row: Row) -> Subscription:
         sites=tuple(row.get("sites", ())),
         paid_through=_day(row.get("paid_through")),
         monthly_fee=Decimal(row["monthly_fee"]) if "monthly_fee" in row else None,
+        addresses=tuple(_network(each) for each in row.get("addresses", ())),
     )
 
 

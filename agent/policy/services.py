@@ -4,7 +4,8 @@ Rules of this room:
 
 1. A service without a class is a dependency (D): unclassified means never cut.
 2. A suspendable service names its packets exactly: at least one selector, a protocol each, ports only with TCP or UDP.
-3. Whose service it is (`delivered_by`) is written down, and judged by the gate: what others deliver may be listed here all the
+3. Of a dedicated service they are all that it ever delivers; what of it is a customer's own, its subscription says.
+4. Whose service it is (`delivered_by`) is written down, and judged by the gate: what others deliver may be listed here all the
    same, so that it is known and never suspended.
 """
 
@@ -23,12 +24,16 @@ def read_service(service_id: str, table: Table) -> Written | None:
     name_fr = table.may("name_fr", kinds.words, "")
     name_en = table.may("name_en", kinds.words, "")
     delivered_by = table.may("delivered_by", kinds.one_of("provider", "customer", "third_party"), "provider")
+    dedicated = table.may("dedicated", kinds.truth, default=False)
     read = table.each("selectors", _read_selectors)
     groups = [selectors for selectors, _ in read]
     names = tuple(name for _, found in read for name in found)
     if table.sound and names and not class_.suspendable:
         what = f"class {class_} by name: what is never cut must be known by its addresses"
         table.report(table.line_of("selectors"), Code.BAD_VALUE, what, "Write its prefixes.", key="selectors")
+    if table.sound and names and dedicated:
+        what = "a dedicated service by name: each customer's own addresses must be told apart"
+        table.report(table.line_of("selectors"), Code.BAD_VALUE, what, "Write the prefixes they lie in.", key="selectors")
     if table.sound and len(set(names)) < len(names):
         table.report(table.line_of("selectors"), Code.TWICE, "a name is given twice", "Keep it once.", key="selectors")
     if table.sound and class_.suspendable and not any(groups) and not names:
@@ -45,6 +50,7 @@ def read_service(service_id: str, table: Table) -> Written | None:
         name_en=name_en,
         delivered_by=delivered_by,  # type: ignore[arg-type]  # one of the three, or there is no service
         names=names,
+        dedicated=dedicated,
     )
     return Written(service=service, place=Place(table.file, table.line), selectors=tuple(place for _, place in pairs))
 

@@ -46,7 +46,7 @@ from agent.rules import (
     Structure,
     Use,
 )
-from agent.ruleset import key_bytes, key_length, places, read_key
+from agent.ruleset import key_bytes, key_length, places, read_key, split_key
 from agent.spans import ALL_PORTS
 
 
@@ -108,6 +108,7 @@ def prove(
             continue
         if end not in ends:
             ends[end] = _owner(box, end, claims)
+        _prove_dedicated(box, end, services[ends[end]], sets[box.set])
         owner = owners.setdefault(box.set, Owner(service=ends[end], members=sets[box.set]))
         if owner.service != ends[end]:
             raise ProofFailed(
@@ -153,21 +154,32 @@ def prove_members(
         if owner is None:
             raise ProofFailed(what=f"no service owns set {element.set}", witness=f"key {element.key.hex()}")
         members, service = owner.members, owner.service
-        sites = known.get((members.family, members.prefixlen, members.interface, element.key))
-        subscription = company.subscription(service)
+        near, far = split_key(members, element.key)
+        sites = known.get((members.family, members.prefixlen, members.interface, near))
+        fault = ""
         if sites is None:
             fault = f"is no attachment of company {company.id}"
         elif service not in services:
             fault = f"would lose {service}, which the measure does not name"
-        elif subscription is None or (subscription.class_ is not None and not subscription.class_.suspendable):
-            fault = f"would lose {service}, which company {company.id} has in no class that may be suspended"
-        elif subscription.sites and not any(site in subscription.sites for site in sites):
-            fault = f"would lose {service}, which is not subscribed to for that site"
         elif element.timeout_ms <= 0:
             fault = f"would lose {service} without an end of the lease"
-        else:
-            continue
-        raise ProofFailed(what=f"an element of {element.set} {fault}", witness=_member_text(members, element.key))
+        elif why := _not_subscribed(company, service, sites, members, far):
+            fault = f"would lose {service}{why}"
+        if fault:
+            raise ProofFailed(what=f"an element of {element.set} {fault}", witness=_member_text(members, element.key))
+
+
+def _not_subscribed(company: Company, service: str, sites: Collection[str], members: MemberSet, far: bytes) -> str:
+    """Why the company does not have the service there, in a class that may be suspended; "" if it has. `far`: of a key."""
+    subscription = company.subscription(service)
+    if subscription is None or (subscription.class_ is not None and not subscription.class_.suspendable):
+        return f", which company {company.id} has in no class that may be suspended"
+    if subscription.sites and not any(site in subscription.sites for site in sites):
+        return ", which is not subscribed to for that site"
+    own = {(one.version, (one.prefixlen, False), one.network_address.packed) for one in subscription.addresses}
+    if members.other is not None and (members.family, members.other, far) not in own:
+        return f" at addresses that are not dedicated to company {company.id}"
+    return ""
 
 
 def _refusing(elements: Iterable[Element], proven: Proven) -> Iterator[Element]:
@@ -230,6 +242,14 @@ def _owner(box: Box, end: End, claims: Mapping[Family, Index]) -> str:
             witness=packet_text(box, end._replace(ports=(open_from, end.ports[1]))),
         )
     return names[0]
+
+
+def _prove_dedicated(box: Box, end: End, service: Service, members: MemberSet) -> None:
+    """A member loses its own part of a dedicated service, so that part must be in the key: the others' must stay on."""
+    if service.dedicated and members.other is None:
+        raise ProofFailed(
+            what=f"set {members.name} asks for no address of the dedicated service {service.id}", witness=packet_text(box, end)
+        )
 
 
 def _is_named_host(end: End) -> bool:

@@ -31,6 +31,7 @@ from agent.ruleset.naming import (
     read_ends,
     read_key,
     set_name,
+    split_key,
     stem,
 )
 from agent.ruleset.rest import Ends, Rest, ends_of, places
@@ -57,6 +58,7 @@ __all__ = [
     "read_ends",
     "read_key",
     "set_name",
+    "split_key",
     "standing_keys",
     "stem",
     "structure",

@@ -72,19 +72,22 @@ def structure(services: Mapping[str, Service], shapes: Iterable[Shape], needs: N
     chains: list[Chain] = []
     entries: dict[tuple[str, Family, bool], list[ServiceEntry]] = {}
     for family in FAMILIES:
-        of_family = sorted((s for s in shapes if s.family == family), key=lambda s: (s.service, -s.prefixlen, s.interface))
+        of_family = sorted((s for s in shapes if s.family == family), key=_longest_first)
         for service in _with_shapes(services, of_family, family):
             mine = tuple(
                 MemberSet(
-                    name=set_name(service.id, family, shape.prefixlen, interface=shape.interface, use=use),
+                    name=set_name(
+                        service.id, family, shape.prefixlen, interface=shape.interface, use=use, dedicated=shape.dedicated
+                    ),
                     family=family,
                     prefixlen=shape.prefixlen,
                     interface=shape.interface,
                     use=use,
+                    other=None if shape.dedicated is None else (shape.dedicated, False),
                 )
                 for use in needs.uses
                 for shape in of_family
-                if shape.service == service.id
+                if shape.service == service.id and service.dedicated is (shape.dedicated is not None)
             )
             sets += mine
             for way in ("to", "from"):
@@ -100,6 +103,10 @@ def structure(services: Mapping[str, Service], shapes: Iterable[Shape], needs: N
     return Structure(
         sets=(*sets, *rest.sets), maps=(*maps, *rest.maps), chains=(*_base_chains(maps, rest), *chains, *_refuse_chain(chains))
     )
+
+
+def _longest_first(shape: Shape) -> tuple[str, int, bool, int]:
+    return shape.service, -shape.prefixlen, shape.interface, -(shape.dedicated or 0)
 
 
 def _map_name(way: str, family: Family, *, ranged: bool) -> str:

@@ -39,13 +39,17 @@ def stem(service: str) -> str:
     return f"{readable:.9}_{sha256(service.encode()).hexdigest()[:12]}"
 
 
-def set_name(service: str, family: Family, prefixlen: int, *, interface: bool, use: Use = Use.REFUSE) -> str:
+def set_name(
+    service: str, family: Family, prefixlen: int, *, interface: bool, use: Use = Use.REFUSE, dedicated: int | None = None
+) -> str:
     """The member set of one shape, such as `ged4_24` or, with the interface in the key, `ged4if_24` (`ged4if_0`: it alone).
 
     Sets of another use than refusal have a letter behind the family: `ged4u_24` and `ged4d_24` (up and down) cap, `ged4o_24`
-    lets connections that are open go on.
+    lets connections that are open go on. `dedicated`: the prefix length of the company's own addresses, such as `server4_24_32`;
+    these names have up to 34 bytes, which every kernel with sets of ranges takes.
     """
-    return f"{stem(service)}{family}{_USE_LETTERS[use]}{'if' if interface else ''}_{prefixlen}"
+    own = "" if dedicated is None else f"_{dedicated}"
+    return f"{stem(service)}{family}{_USE_LETTERS[use]}{'if' if interface else ''}_{prefixlen}{own}"
 
 
 def rest_name(use: Use, family: Family, prefixlen: int, *, interface: bool, other: tuple[int, bool] | None = None) -> str:
@@ -87,6 +91,12 @@ def key_bytes(prefix: Network, interface: str | None) -> bytes:
 def key_length(members: MemberSet) -> int:
     """How many bytes a key of `members` has."""
     return sum(_end_length(members, *end) for end in _ends(members))
+
+
+def split_key(members: MemberSet, key: bytes) -> tuple[bytes, bytes]:
+    """The bytes of the member's own end, and those of the other end, which are none where keys have no other end."""
+    length = _end_length(members, members.prefixlen, members.interface)
+    return (key, b"") if members.other is None else (key[:length], key[length:])
 
 
 def _ends(members: MemberSet) -> tuple[tuple[int, bool], ...]:

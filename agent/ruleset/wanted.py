@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
+from functools import partial
 
 from agent.model import ANY_LINKS, Attachment, Company, Family, Links, Service, StandingKey, Subscription, Terms
 from agent.rules import Element, Key, Use
@@ -58,7 +59,7 @@ def members(
                 continue
             reached[site.id, attachment] = left_ms
             for use, most_ms in _uses(terms):
-                for key in _keys(service, attachment, links, use):
+                for key in _keys(service, subscription, attachment, links, use):
                     kbit = terms.kbit if use.caps else 0
                     _want(
                         wanted, Element(set=key.set, key=key.key, case=case, timeout_ms=min(left_ms, most_ms or left_ms), kbit=kbit)
@@ -150,14 +151,13 @@ def candidates(
         needs: what the structure was compiled for.
     """
     every = Links(members=links.members)
-    services = [catalogue[s.service] for s in company.subscriptions if s.service in catalogue]
     found = {
         key
-        for service in services
-        if service.class_.suspendable
+        for subscription in company.subscriptions
+        if (service := catalogue.get(subscription.service)) is not None and service.class_.suspendable
         for _, attachment in company.attachments()
         for use in needs.uses
-        for key in _keys(service, attachment, every, use)
+        for key in _keys(service, subscription, attachment, every, use)
     }
     if needs.rest is not None:
         for site in company.sites:
@@ -172,9 +172,17 @@ def _valid(attachment: Attachment, today: date) -> bool:
     return started and (attachment.valid_to is None or today <= attachment.valid_to)
 
 
-def _keys(service: Service, attachment: Attachment, links: Links, use: Use) -> Iterator[Key]:
+def _keys(service: Service, subscription: Subscription, attachment: Attachment, links: Links, use: Use) -> Iterator[Key]:
+    """One key a place or, of a dedicated service, one for each of the company's own addresses."""
     for network, interface in rest.places(attachment, links):
         family: Family = 4 if network.version == 4 else 6
-        if has_family(service, family):
-            name = set_name(service.id, family, network.prefixlen, interface=interface is not None, use=use)
-            yield Key(set=name, key=key_bytes(network, interface))
+        if not has_family(service, family):
+            continue
+        name = partial(set_name, service.id, family, network.prefixlen, interface=interface is not None, use=use)
+        near = key_bytes(network, interface)
+        if not service.dedicated:
+            yield Key(set=name(), key=near)
+            continue
+        for own in subscription.addresses:
+            if own.version == family:
+                yield Key(set=name(dedicated=own.prefixlen), key=near + own.network_address.packed)

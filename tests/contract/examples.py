@@ -39,6 +39,26 @@ FULL = structure(SERVICES, SHAPES, NEEDS)
 #: Without the vpn, without the interface sets, without caps: some sets, maps and chains go, others stay.
 SMALL = structure({"ged": SERVICES["ged"]}, [shape for shape in SHAPES if not shape.interface])
 EMPTY = Structure()
+#: A service of which each customer has a part of its own; as long a name as there can be.
+DEDICATED = structure(
+    {
+        "servers-of-customers-a": Service(
+            id="servers-of-customers-a",
+            class_=ServiceClass.ANNEX,
+            dedicated=True,
+            selectors=tuple(Selector(prefix=ip_network(pool), protocol=L4.ANY) for pool in ("198.51.100.64/26", "2001:db8:6::/48")),
+        )
+    },
+    [
+        Shape(service="servers-of-customers-a", family=family, prefixlen=length, interface=interface, dedicated=own)
+        for family, lengths, owns in ((4, (0, 24), (29, 32)), (6, (0, 128), (64, 128)))
+        for length in lengths
+        for own in owns
+        for interface in (False, True)
+        if length or interface
+    ],
+    NEEDS,
+)
 
 
 def key(prefix: str, interface: str | None = None, service: str = "ged", use: Use = Use.REFUSE) -> Key:

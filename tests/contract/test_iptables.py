@@ -15,12 +15,12 @@ import pytest
 from agent.errors import KernelError
 from agent.kernel.choice import choose
 from agent.kernel.iptables import IptablesKernel
-from agent.kernel.xtrules import chain_name, ipset_name
-from agent.model import Shape
+from agent.kernel.xtrules import chain_name, ipset_name, xt_chains
+from agent.model import L4, Selector, Service, ServiceClass, Shape
 from agent.rules import Change, Key
 from agent.ruleset import key_bytes, set_name, structure
 from tests.contract.conftest import iptables
-from tests.contract.examples import COMPANY, FULL, SERVICES, SMALL, element, key, keys
+from tests.contract.examples import COMPANY, DEDICATED, FULL, SERVICES, SMALL, element, key, keys
 from tests.core.test_rest import BUILT
 
 pytestmark = pytest.mark.kernel
@@ -190,9 +190,21 @@ def test_without_the_right_it_says_which_ones_are_needed(own_network):
     assert "CAP_NET_ADMIN and CAP_NET_RAW" in done.stdout
 
 
-def test_stage_4_is_refused_whole_and_with_a_way_out(kernel):
+@pytest.mark.parametrize("built", [BUILT, DEDICATED], ids=["stage 4", "a dedicated service"])
+def test_what_needs_pairs_is_refused_whole_and_with_a_way_out(kernel, built):
     with pytest.raises(KernelError) as caught:
-        kernel.apply(Change(structure=BUILT))
+        kernel.apply(Change(structure=built))
     assert caught.value.errno == errno.EOPNOTSUPP
     assert "kernel: nft" in str(caught.value)
-    assert kernel.observe(BUILT).structure == "absent"
+    assert kernel.observe(built).structure == "absent"
+
+
+def test_every_entry_of_a_map_is_one_rule_also_where_its_services_lie_far_apart(kernel):
+    """There a map is asked within several bounds."""
+    far = tuple(Selector(prefix=ip_network(host), protocol=L4.TCP, ports=((443, 445),)) for host in ("10.9.9.9", "203.0.113.10"))
+    ged = Service(id="ged", class_=ServiceClass.ANNEX, selectors=far)
+    built = structure({"ged": ged}, [Shape(service="ged", family=4, prefixlen=24, interface=False)])
+    (forward,) = (chain for chain in xt_chains(built, 4) if chain.name == "ECLUSE-forward4")
+    assert len(forward.rules) == len(set(forward.rules)) == 2 * 2 * 3
+    kernel.apply(Change(structure=built))
+    assert kernel.observe(built).structure == "as_wanted"

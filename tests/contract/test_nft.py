@@ -20,8 +20,9 @@ from agent.kernel.nft import NftKernel
 from agent.lab import private_network
 from agent.nfttext import render
 from agent.rules import Change, Element, Key, Use
+from agent.ruleset import key_bytes
 from tests.contract.conftest import nft
-from tests.contract.examples import COMPANY, EMPTY, FULL, SMALL, element, keys
+from tests.contract.examples import COMPANY, DEDICATED, EMPTY, FULL, SMALL, element, keys
 from tests.core.test_rest import BUILT, WANTED
 
 pytestmark = pytest.mark.kernel
@@ -391,3 +392,35 @@ def test_any_sequence_of_changes_leaves_the_kernel_as_the_model_says(sequence):
                 }
                 assert all(abs(f.expires_ms - theirs.members[k].expires_ms) < 5_000 for k, f in ours.members.items())
         real.close()
+
+
+def test_members_of_a_dedicated_service_are_kept_and_found_with_both_ends_and_under_the_longest_names(own_network):
+    kernel = NftKernel()
+    kernel.apply(Change(structure=DEDICATED))
+    assert kernel.observe(DEDICATED).structure == "as_wanted"
+    added = tuple(
+        Element(
+            set=members.name,
+            key=key_bytes(home, "za0" if members.interface else None) + ip_network((own, members.other[0])).network_address.packed,
+            case="za:1",
+            timeout_ms=60_000,
+            kbit=512 if members.use.caps else 0,
+        )
+        for members in DEDICATED.sets
+        for home, own in (
+            (ip_network((f"10.{members.prefixlen}.0.0", members.prefixlen)) if members.prefixlen else EVERY[4], "198.51.100.72")
+            if members.family == 4
+            else (ip_network(("fd01::", members.prefixlen)) if members.prefixlen else EVERY[6], "2001:db8:6::"),
+        )
+    )
+    kernel.apply(Change(add=added))
+    wanted = {Key(set=one.set, key=one.key) for one in added}
+    assert set(kernel.observe(DEDICATED, tuple(wanted)).members) == wanted
+    assert {len(members.name) for members in DEDICATED.sets} >= {34}
+    kernel.apply(Change(structure=DEDICATED, delete=tuple(wanted)))  # as text, beside the structure
+    kernel.apply(Change(structure=DEDICATED, add=added))
+    assert set(kernel.observe(DEDICATED, tuple(wanted)).members) == wanted
+    kernel.close()
+
+
+EVERY = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}

@@ -10,7 +10,7 @@ from datetime import date
 from types import MappingProxyType
 from typing import Literal
 
-from agent.model import L4, Address, Attachment, Company, Selector, Service, ServiceClass, Site, Terms
+from agent.model import L4, Address, Attachment, Company, Selector, Service, ServiceClass, Site, Subscription, Terms
 from agent.rules import (
     Asking,
     Bounds,
@@ -240,13 +240,14 @@ def _is_between(
             tcp = packet.protocol == TCP
             if sends and not (tcp and packet.flags & RST):
                 for selector in service.selectors:
-                    counts = packet.hook == "forward" or names_a_host(selector)
+                    counts = has(service, subscription, packet.destination) and (packet.hook == "forward" or names_a_host(selector))
                     if counts and selects(selector, packet.destination, packet.protocol, packet.destination_port):
                         return True
             opens = answers or not tcp or packet.flags & (FIN | SYN | RST | ACK) == SYN
             if receives and opens and packet.hook == "forward":
                 for selector in service.selectors:
-                    if selects(selector, packet.source, packet.protocol, packet.source_port):
+                    mine = has(service, subscription, packet.source)
+                    if mine and selects(selector, packet.source, packet.protocol, packet.source_port):
                         return True
     return False
 
@@ -337,6 +338,11 @@ def _kept(
     )
     essential = any(_essential(packet, what, side) for what in Essential for side in Side)
     return within or needed or narrowed or protected or essential
+
+
+def has(service: Service, subscription: Subscription, address: Address) -> bool:
+    """Whether an address of a service is one that this company has: all are, unless it is dedicated."""
+    return not service.dedicated or any(address in own for own in subscription.addresses)
 
 
 def names_a_host(selector: Selector) -> bool:

@@ -74,8 +74,13 @@ def selectors(draw: st.DrawFn, block: int = 0) -> Selector:
 
 @st.composite
 def services(draw: st.DrawFn, id_: str, block: int, class_: st.SearchStrategy[ServiceClass] = classes) -> Service:
-    """A service in a block of its own, of any class unless said otherwise."""
-    return Service(id=id_, class_=draw(class_), selectors=tuple(draw(st.lists(selectors(block), min_size=1, max_size=4))))
+    """A service in a block of its own, of any class unless said otherwise; one in three has parts for each customer."""
+    return Service(
+        id=id_,
+        class_=draw(class_),
+        selectors=tuple(draw(st.lists(selectors(block), min_size=1, max_size=4))),
+        dedicated=draw(st.integers(0, 2)) == 0,
+    )
 
 
 @st.composite
@@ -133,6 +138,18 @@ def networks(place: Attachment) -> tuple[Network, ...]:
 
 
 @st.composite
+def own_addresses(draw: st.DrawFn, service: Service) -> tuple[Network, ...]:
+    """What of a dedicated service could be one company's own: whole prefixes, halves of them, their first and last addresses."""
+    if not service.dedicated:
+        return ()
+    prefix = draw(st.sampled_from(service.selectors)).prefix
+    parts = {prefix, ip_network(prefix[0]), ip_network(prefix[-1])}
+    if prefix.prefixlen < prefix.max_prefixlen:
+        parts |= set(prefix.subnets())
+    return tuple(draw(st.lists(st.sampled_from(sorted(parts)), max_size=3, unique=True)))
+
+
+@st.composite
 def companies(draw: st.DrawFn, number: int, catalogue: Mapping[str, Service], *, wide: bool = False) -> Company:
     """A company with one or two sites, subscribed to some of the catalogue, here and there narrowed or for one site."""
     sites = tuple(
@@ -148,6 +165,7 @@ def companies(draw: st.DrawFn, number: int, catalogue: Mapping[str, Service], *,
             service=id_,
             class_=draw(st.sampled_from((None, None, None, ServiceClass.EXTENDED, ServiceClass.LOCAL))),
             sites=draw(st.sampled_from(((), (), (sites[0].id,)))),
+            addresses=draw(own_addresses(catalogue[id_])),
         )
         for id_ in sorted(catalogue)
         if draw(st.integers(0, 3)) < 3
@@ -184,11 +202,14 @@ def shapes_of(people: tuple[Company, ...]) -> frozenset[Shape]:
             family=4 if network.version == 4 else 6,
             prefixlen=network.prefixlen,
             interface=place.link is not None,
+            dedicated=own.prefixlen if own else None,
         )
         for company in people
         for subscription in company.subscriptions
         for _, place in company.attachments()
         for network in place.networks
+        for own in (None, *subscription.addresses)
+        if own is None or own.version == network.version
     )
 
 

@@ -851,6 +851,62 @@ customers:
     ]
 
 
+DEDICATED = """\
+services:
+  server:
+    class: A
+    dedicated: true
+    selectors: [{prefixes: [198.51.100.64/26, "2001:db8:d::/64"], protocol: tcp}]
+customers:
+  g:
+    c:
+      name: C
+      contract: K
+      policy: usual
+      sites:
+        paris: SITE
+      subscriptions:
+        server: {addresses: [198.51.100.77, 198.51.100.80/29, "2001:db8:d::/80"]}
+    d:
+      name: D
+      contract: K
+      policy: usual
+      sites:
+        paris: {timezone: Europe/Paris, attachments: [{prefix: 10.0.1.0/28}]}
+      subscriptions:
+        server: {class: D}
+"""
+
+
+def with_server(site: str) -> str:
+    return DEDICATED.replace("SITE", f"{{timezone: Europe/Paris, {site}}}")
+
+
+def test_a_dedicated_service_needs_sets_for_each_length_of_a_companys_own_addresses_in_their_family() -> None:
+    found = loaded(with_server('attachments: [{prefix: 10.0.0.0/24, interface: c0}, {prefix: "2001:db8:1::/64"}]'))
+    assert MemoryInventory(found).shapes == {
+        Shape(service="server", family=4, prefixlen=24, interface=True, dedicated=32),
+        Shape(service="server", family=4, prefixlen=24, interface=True, dedicated=29),
+        Shape(service="server", family=6, prefixlen=64, interface=False, dedicated=80),
+    }
+    for service in found.services.values():
+        assert rows.read_service(rows.write(service)) == service
+
+
+@pytest.mark.parametrize(("address", "hit"), [("198.51.100.77", True), ("198.51.100.78", False), ("198.51.100.81", True)])
+def test_local_software_may_need_a_server_that_is_dedicated_to_somebody_else_but_not_one_of_its_own_companys(
+    address: str, hit: bool
+) -> None:
+    applications = "local_applications: {erp: {probe: tcp, address: 10.0.0.5, port: 443}}"
+    needs = f"dependencies: {{licence: {{needed_by: erp, probe: tcp, address: {address}, port: 443}}}}"
+    text = with_server(f"attachments: [{{prefix: 10.0.0.0/24}}], {applications}, {needs}")
+    if hit:
+        with pytest.raises(ConfigError, match=f"erp needs {address}, which is in 198.51.100.*of service server"):
+            loaded(text)
+    else:
+        assert loaded(text).companies["c"]
+
+
 def test_every_value_survives_its_row() -> None:
     found = examples()
     for company in found.companies.values():
@@ -909,6 +965,7 @@ COMPANIES = st.builds(
             sites=st.lists(WORDS, max_size=2).map(tuple),
             paid_through=DAYS,
             monthly_fee=st.one_of(st.none(), st.decimals(0, 10**6, places=2)),
+            addresses=st.lists(NETWORKS, max_size=2).map(tuple),
         ),
         max_size=2,
     ).map(tuple),

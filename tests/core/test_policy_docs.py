@@ -37,14 +37,16 @@ def rows(word: str) -> dict[str, list[str]]:
 
 
 def test_the_page_has_examples_of_every_kind() -> None:
-    assert list(VALID) == ["services.yaml", "moving.yaml", "customers.yaml", "tunnels.yaml", "suspension.yaml", "gentle.yaml"]
+    assert list(VALID) == [
+        *("services.yaml", "moving.yaml", "customers.yaml", "dedicated.yaml", "tunnels.yaml", "suspension.yaml", "gentle.yaml")
+    ]
     assert len(WRONG) >= 7
     assert LINES["more.jsonl"]
 
 
 def test_the_examples_load_together() -> None:
     loaded = load({**VALID, **LINES})
-    assert set(loaded.companies) == {"za", "zc", "ti", "or"}
+    assert set(loaded.companies) == {"za", "zc", "ti", "or", "ma"}
     assert set(loaded.policies) == {"usual", "careful", "gentle"}
 
 

@@ -60,6 +60,16 @@ def test_the_base_of_this_table_is_sound() -> None:
     assert list(loaded.services) == ["portal", "reporting"]
 
 
+def test_the_base_with_a_dedicated_service_is_sound() -> None:
+    found = load({**BASE, "more.yaml": RENTED})
+    assert found.services["server"].dedicated
+    own = {company: found.companies[company].subscriptions[0].addresses for company in ("zd", "ze")}
+    assert {company: [str(one) for one in addresses] for company, addresses in own.items()} == {
+        "zd": ["198.51.100.77/32", "198.51.100.80/30"],
+        "ze": ["198.51.100.78/32"],
+    }
+
+
 class Row(NamedTuple):
     """A code, one file that replaces or joins the base, and the place, words and mend that must come out."""
 
@@ -86,6 +96,24 @@ def customer(old: str, new: str) -> tuple[str, str]:
 
 def policy(fields: str) -> tuple[str, str]:
     return "policies.yaml", f"{POLICIES}  other:\n    profile: fr-b2b\n    mode: auto\n    {fields}\n"
+
+
+RENTED = """\
+services:
+  server:
+    class: A
+    dedicated: true
+    selectors:
+      - {prefixes: [198.51.100.64/26], protocol: any}
+customers:
+  zephyr:
+    zd: {name: ZD, contract: D, policy: usual, subscriptions: {server: {addresses: [198.51.100.77, 198.51.100.80/30]}}}
+    ze: {name: ZE, contract: E, policy: usual, subscriptions: {server: {addresses: 198.51.100.78}}}
+"""
+
+
+def rented(old: str, new: str) -> tuple[str, str]:
+    return "more.yaml", swap(RENTED, old, new)
 
 
 PREFIX = "10.20.10.0/24"
@@ -218,6 +246,17 @@ ROWS = [
     Row(Code.PROTECTED_HIT, *service("[198.51.100.30,", "[192.0.2.0/24,"), 9, "192.0.2.0/24 of service reporting meets 192.0.2.10/32 of portal, which is never cut", "Narrow"),
     Row(Code.TARGET_NOT_SEPARABLE, "more.yaml", "services:\n  vpn:\n    class: A\n    selectors:\n      - {prefixes: [198.51.100.0/24], protocol: any}\n", 5, "meets 198.51.100.30/32 of service reporting", "addresses or ports of their own"),
     Row(Code.TARGET_NOT_SEPARABLE, *service("[198.51.100.30,", "[198.51.100.30, 198.51.100.0/24,"), 9, "of the same service", "Name each packet once"),
+    Row(Code.TARGET_NOT_SEPARABLE, *rented("198.51.100.78", "198.51.100.77"), 10, "198.51.100.77/32 of service server is dedicated to company zd (", "addresses of its own"),
+    Row(Code.TARGET_NOT_SEPARABLE, *rented("198.51.100.78", "198.51.100.83"), 10, "198.51.100.83/32 of service server is dedicated to company zd (", "addresses of its own"),
+    Row(Code.TARGET_NOT_SEPARABLE, *rented("198.51.100.80/30", "198.51.100.76/31"), 9, "198.51.100.77/32 of service server is dedicated to company zd (", "addresses of its own"),
+    Row(Code.TARGET_NOT_SEPARABLE, *rented("198.51.100.64/26", "198.51.100.0/24"), 6, "meets 198.51.100.30/32 of service reporting", "addresses or ports of their own"),
+    Row(Code.PROTECTED_HIT, *rented("198.51.100.64/26", "198.51.100.64/26, 192.0.2.0/28"), 6, "192.0.2.0/28 of service server meets 192.0.2.10/32 of portal, which is never cut", "Narrow"),
+    Row(Code.BAD_VALUE, *rented("198.51.100.78", "198.51.100.128"), 10, "198.51.100.128/32 is not within service server", "Correct it, or add its prefix"),
+    Row(Code.BAD_VALUE, *rented("198.51.100.78", "198.51.100.0/24"), 10, "198.51.100.0/24 is not within service server", "Correct it, or add its prefix"),
+    Row(Code.BAD_VALUE, *rented("198.51.100.78", '"2001:db8::1"'), 10, "2001:db8::1/128 is not within service server", "Correct it, or add its prefix"),
+    Row(Code.BAD_VALUE, *customer("[reporting, portal]", "{reporting: {addresses: 198.51.100.30}}"), 14, "service reporting is the same for everybody", "`dedicated: true` at service reporting"),
+    Row(Code.MISSING, *rented("{addresses: 198.51.100.78}", ""), 10, "addresses is missing: service server is dedicated", "addresses: [192.0.2.77, ...]"),
+    Row(Code.BAD_VALUE, *rented("prefixes: [198.51.100.64/26]", "names: [srv.example.net], prefixes: [198.51.100.64/26]"), 5, "a dedicated service by name", "Write the prefixes"),
     Row(Code.SITE_HIT, *customer(PREFIX, "198.51.100.0/24"), 11, "meets service reporting, which can be suspended", "outside every site"),
     Row(
         Code.DEPENDENCY_HIT,

@@ -101,7 +101,8 @@ def test_a_protected_selector_planted_into_a_service_is_found_with_a_packet_that
     port = data.draw(st.sampled_from([port for span in target.ports or ((80, 443),) for port in span]))
     protocol = L4.TCP if target.protocol is L4.ANY else target.protocol
     planted = Selector(prefix=ip_network(inside), protocol=protocol, ports=((port, port),))
-    built = structure(catalogue, [shape(name, family) for name in catalogue for family in (4, 6)])
+    own = {name: 24 if service.dedicated else None for name, service in catalogue.items()}
+    built = structure(catalogue, [replace(shape(name, family), dedicated=own[name]) for name in catalogue for family in (4, 6)])
     with pytest.raises(ProofFailed, match="pay-page") as failed:
         prove(built, [("pay-page", planted)], [], catalogue)
     assert f"{inside} port {port}" in failed.value.witness
@@ -411,3 +412,77 @@ def test_a_compiled_key_that_the_structure_takes_for_something_else_is_stopped(k
 def test_an_element_that_is_stopped_is_named_as_a_person_would():
     with pytest.raises(ProofFailed, match=r"ged4_24 is no attachment of company za; for example 10\.2\.0\.0/24"):
         prove_members((element(key=bytes((10, 2, 0, 0))),), ZA, ("ged",), PROVEN)
+
+
+# --- dedicated services -----------------------------------------------------------------------------------------------
+
+SERVER = Service(
+    id="server",
+    class_=ServiceClass.ANNEX,
+    dedicated=True,
+    selectors=(
+        Selector(prefix=ip_network("198.51.100.64/26"), protocol=L4.ANY),
+        Selector(prefix=ip_network("2001:db8:d::/64"), protocol=L4.TCP, ports=((22, 22), (443, 443))),
+    ),
+)
+RENTED = {**BOTH, "server": SERVER}
+OWN = (ip_network("198.51.100.77"), ip_network("2001:db8:d::/80"))
+RENTERS = {
+    "za": replace(ZA, subscriptions=(*ZA.subscriptions, Subscription(service="server", addresses=OWN))),
+    "zb": replace(ZA, id="zb", subscriptions=(Subscription(service="server", addresses=(ip_network("198.51.100.78"),)),)),
+}
+RENTED_SHAPES = [replace(shape("server"), dedicated=32), replace(shape("server", 6, 64), dedicated=80)]
+RENTED_BUILT = structure(RENTED, [*RENTED_SHAPES, shape("ged"), shape("vpn")])
+RENTED_PROVEN = prove(RENTED_BUILT, [], SITES, RENTED)
+
+
+def test_a_member_of_a_dedicated_service_is_its_place_together_with_its_own_addresses():
+    wanted = members(RENTERS["za"], ("server",), "case-1", 60_000, RENTED, TODAY)
+    assert {(one.set, one.key) for one in wanted} == {
+        ("server4_24_32", bytes((10, 1, 0, 0, 198, 51, 100, 77))),
+        ("server6_64_80", ip_address("fd01::").packed + ip_address("2001:db8:d::").packed),
+    }
+    prove_members(wanted, RENTERS["za"], ("server",), RENTED_PROVEN)
+    prove_standing(standing_keys(RENTERS["zb"], RENTED), ("server",), RENTED_PROVEN)
+
+
+@pytest.mark.parametrize(
+    ("company", "far"),
+    [("zb", "198.51.100.77"), ("za", "198.51.100.78"), ("za", "198.51.100.0"), ("za", "203.0.113.70")],
+)
+def test_nobody_loses_what_is_dedicated_to_somebody_else_or_to_nobody(company, far):
+    key = bytes((10, 1, 0, 0)) + ip_address(far).packed
+    with pytest.raises(ProofFailed, match=f"at addresses that are not dedicated to company {company}"):
+        prove_members([element("server4_24_32", key)], RENTERS[company], ("server",), RENTED_PROVEN)
+
+
+def test_a_key_of_a_dedicated_service_without_its_own_addresses_or_from_another_place_is_refused():
+    for key, why in ((bytes((10, 1, 0, 0)), "not dedicated to"), (bytes((10, 9, 0, 0, 198, 51, 100, 77)), "is no attachment of")):
+        with pytest.raises(ProofFailed, match=f"{why} company za"):
+            prove_members([element("server4_24_32", key)], RENTERS["za"], ("server",), RENTED_PROVEN)
+
+
+def test_a_set_that_would_refuse_every_customers_part_of_a_dedicated_service_is_never_loaded():
+    shared = structure({**RENTED, "server": replace(SERVER, dedicated=False)}, [shape("server")])
+    with pytest.raises(ProofFailed, match="set server4_24 asks for no address of the dedicated service server"):
+        prove(shared, [], SITES, RENTED)
+
+
+def test_a_dedicated_service_meets_nothing_that_is_never_cut():
+    with pytest.raises(ProofFailed, match="pay"):
+        prove(RENTED_BUILT, [("pay", Selector(prefix=ip_network("198.51.100.80"), protocol=L4.UDP))], SITES, RENTED)
+
+
+@pytest.mark.parametrize(
+    ("to", "verdict"), [("198.51.100.77", "prohibited"), ("198.51.100.78", "accept"), ("198.51.100.76", "accept")]
+)
+def test_a_debtor_loses_its_own_server_and_reaches_those_of_others_both_ways(to, verdict):
+    present: dict[str, set[bytes]] = {}
+    for one in members(RENTERS["za"], ("server",), "case-1", 60_000, RENTED, TODAY):
+        present.setdefault(one.set, set()).add(one.key)
+    out = Packet(source=ip_address("10.1.0.9"), destination=ip_address(to), protocol=UDP, source_port=9, destination_port=9)
+    back = replace(out, source=out.destination, destination=out.source)
+    assert walk(RENTED_BUILT, present, out) == verdict
+    assert walk(RENTED_BUILT, present, back) == verdict
+    other = replace(out, source=ip_address("10.2.0.9"))
+    assert walk(RENTED_BUILT, present, other) == "accept"

@@ -13,7 +13,7 @@ from agent.nfttext import render
 from agent.proof import prove, prove_members
 from agent.rules import Bounds, CapMembers, Key, LookupService, MemberSet, PassMembers, RefuseMembers, Use
 from agent.ruleset import Needs, candidates, chain_name, key_bytes, members, read_key, set_name, standing_keys, stem, structure
-from tests.core.packet_evaluator import ACK, NEVER_CUT, RST, SYN, TCP, UDP, Packet, fate, owed, selects, walk
+from tests.core.packet_evaluator import ACK, NEVER_CUT, RST, SYN, TCP, UDP, Packet, fate, has, owed, selects, walk
 from tests.core.strategies import (
     LINKS,
     SERVICE_IDS,
@@ -127,7 +127,8 @@ def announced_pairs(company: Company, service_id: str, world: World):
             if valid and (not subscription.sites or site.id in subscription.sites):
                 for home in networks(place):
                     for selector in service.selectors:
-                        if selector.prefix.version == home.version:
+                        mine = has(service, subscription, selector.prefix.broadcast_address)
+                        if selector.prefix.version == home.version and mine:
                             yield place, home, selector
 
 
