@@ -66,13 +66,14 @@ class Proven:
     """What a structure that passed the proof guarantees: who owns each member set that something is refused by, by set name.
 
     `passing`: the sets whose members are only let through, or only looked at further. `leftovers`: the sets of stage 4, which no
-    service owns. `catalogue`: the services it was proven for.
+    service owns. `catalogue`: the services it was proven for. `apart`: the service ends that lie in no site's own network.
     """
 
     owners: Mapping[str, Owner]
     passing: frozenset[str] = frozenset()
     leftovers: Mapping[str, Leftover] = field(default_factory=dict)
     catalogue: Mapping[str, Service] = field(default_factory=dict)
+    apart: frozenset[End] = frozenset()
 
 
 def prove(
@@ -81,6 +82,8 @@ def prove(
     local: Iterable[tuple[str, Network]],
     services: Mapping[str, Service],
     kept: Iterable[Selector] | None = None,
+    *,
+    before: Proven | None = None,
 ) -> Proven:
     """Show that `structure` can refuse nothing but traffic between set members and one announced service per set.
 
@@ -92,6 +95,7 @@ def prove(
         services: the catalogue that was announced, by id.
         kept: where packets are led that are never refused by what their client asked for; None: this gateway translates nothing
             that is known of, and the address a client asked for is the packet's own.
+        before: what was proven of another structure against the same `local`, which is not read again for what it showed.
 
     Raises:
         ProofFailed: with one packet that could be refused and must not.
@@ -124,10 +128,11 @@ def prove(
             raise ProofFailed(
                 what=f"set {box.set} is reached by traffic of {owner.service} and of {ends[end]}", witness=packet_text(box, end)
             )
-    _prove_local(ends, local, clients)
+    if before is None or clients.asked or not before.apart >= ends.keys():
+        _prove_local(ends, local, clients)
     harmless = (Use.DRAIN, Use.GATE, Use.PAIR)
     passing = frozenset(one.name for one in structure.sets if one.use in harmless and one.name not in owners)
-    return Proven(owners=owners, passing=passing, leftovers=leftovers.found, catalogue=services)
+    return Proven(owners=owners, passing=passing, leftovers=leftovers.found, catalogue=services, apart=frozenset(ends))
 
 
 def prove_members(
@@ -137,7 +142,7 @@ def prove_members(
     proven: Proven,
     links: Links = ANY_LINKS,
     *,
-    stage: int = 3,
+    remote: Collection[str] = (),
 ) -> None:
     """The last check before the kernel: may these elements be added for this company and its living measure?
 
@@ -147,13 +152,13 @@ def prove_members(
         services: ids of the services that the living measure names.
         proven: what `prove` gave for the structure that is loaded.
         links: the links that are there, as in `ruleset.members`.
-        stage: of the measure.
+        remote: those among `services` that measures on everything remote name.
 
     Raises:
         ProofFailed: an element is not at an attachment of the company, or its service is not in the measure, not
             subscribed to at that site, or of a class that is never cut; or it would stay for ever.
     """
-    prove_rest(elements, company, services, proven.catalogue, proven.leftovers, links, stage=stage)
+    prove_rest(elements, company, remote, proven.catalogue, proven.leftovers, links)
     known: dict[tuple[int, int, bool, bytes], list[str]] = {}
     for site, attachment in company.attachments():
         for prefix, interface in places(attachment, links):

@@ -65,6 +65,11 @@ class Clients:
         if not self._services[service].before_nat:
             raise ProofFailed(what=f"service {service} is no address before NAT", witness=packet_text(box, end))
 
+    @property
+    def asked(self) -> bool:
+        """True if anything is refused by what was asked for."""
+        return bool(self._paths)
+
     def prove_local(self, site: str, network: Network) -> None:
         """A site's own network must have been let through on every such path.
 

@@ -96,8 +96,9 @@ def _rest(
     drain_ms: int,
 ) -> Iterator[Element]:
     """Stage 4 at every attachment where one of the measure's services is delivered, with what is left of its lease."""
-    for site in company.sites:
-        here = tuple(placed for attachment in site.attachments for placed in rest.places(attachment, links))
+    every = Links(members=links.members)  # a network whose link is gone may come by another one
+    for site in company.sites if not rest.known_by_name(company, catalogue) else ():
+        here = tuple(placed for attachment in site.attachments for placed in rest.places(attachment, every))
         others = rest.spared_of(company, site, catalogue, here)
         for attachment in site.attachments:
             left_ms = reached.get((site.id, attachment), 0)

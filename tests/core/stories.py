@@ -175,7 +175,7 @@ class Story:
             "services": list(more.pop("services", ANNEX)),
             "earliest_on": more.pop("earliest_on", "2026-03-27"),
             "kept": list(more.pop("kept", KEPT)),
-            **{name: more.pop(name) for name in ("stage",) if name in more},
+            **{name: more.pop(name) for name in ("stage", "extent") if name in more},
         }
         body = {
             "notice": id_,
@@ -450,7 +450,7 @@ def wanted(judgement: Judgement) -> frozenset[tuple[str, str]]:
 def hardness(judgement: Judgement) -> Mapping[tuple[str, str], tuple[int, int, int]]:
     """How hard each (case, service) is hit: by stage, caps by throughput, restricted to hours less than always."""
     return {
-        (one.case.id, name): (*strength(one.measure.effect.terms), 0 if one.measure.effect.hours else 1)
+        (one.case.id, name): (*strength(one.measure.effect), 0 if one.measure.effect.hours else 1)
         for one in judgement.in_force()
         for name in one.measure.services
     }

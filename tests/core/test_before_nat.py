@@ -101,7 +101,7 @@ def proven(built=BUILT, catalogue=CATALOGUE, kept=KEPT, local=LOCAL):
 def present(services, terms=ANNEX_ONLY, needs=NEEDS):
     found = {}
     wanted = members(ZA, services, "za:1", 3_600_000, CATALOGUE, TODAY, terms=terms)
-    prove_members(wanted, ZA, services, proven(structure(CATALOGUE, SHAPES, needs)), stage=terms.stage)
+    prove_members(wanted, ZA, services, proven(structure(CATALOGUE, SHAPES, needs)), remote=services if terms.stage == 4 else ())
     for element in wanted:
         found.setdefault(element.set, set()).add(element.key)
     return found

@@ -261,6 +261,7 @@ def test_every_value_of_a_policy_can_be_set() -> None:
         "stage4_min_debt": "2500",
         "stage4_min_days": "61",
         "suspension_clause": "art. 12",
+        "stage4_extent": "remote",
         "drain_minutes": "10",
         "max_suspension_days": "29",
         "lease_minutes": "239",
@@ -328,6 +329,7 @@ def test_every_value_of_a_policy_can_be_set() -> None:
         ),
         stage4_min_debt=Decimal(2500),
         stage4_min_days=61,
+        stage4_extent="remote",
         suspension_clause="art. 12",
         drain_minutes=10,
         grace_on_announced=False,
@@ -808,6 +810,7 @@ def test_the_digest_of_a_policy_changes_with_every_value() -> None:
         "grace_on_announced": "false",
         "effective_hours": "[sat 00:00-24:00]",
         "suspension_clause": "art. 12",
+        "stage4_extent": "remote",
         **{name: str(bound.low if bound.floor == bound.high else bound.high) for name, bound in BOUNDS.items()},
     }
     fixed = {"id", "digest", "profile", "currency", "stages"}  # one value each, or said below
