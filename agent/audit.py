@@ -16,19 +16,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain, groupby
 
-from agent.errors import EcluseError, ProofFailed
+from agent import remote
+from agent.errors import EcluseError, KernelError, ProofFailed
 from agent.event import HOST, instant
 from agent.fight import calmed
 from agent.fight import repaired as after
 from agent.gateway import Gateway, agent_event, log
+from agent.inforce import InForceRules
 from agent.leases import Lease
 from agent.ledger import InForce
-from agent.model import Inventory, StandingKey
+from agent.model import StandingKey
 from agent.plan import SLACK_MS
-from agent.proof import prove_members
 from agent.reconcile import settle
-from agent.rules import TABLE, Change, Element, Key
-from agent.ruleset import Needs, candidates
+from agent.rules import TABLE, Change, Element, Found, Key
+from agent.ruleset import Needs, candidates, is_exception
 
 #: Measures per transaction of a bulk load.
 LOAD_PAGE = 500
@@ -79,6 +80,7 @@ def start(gateway: Gateway) -> Breath:
 
 def load_structure(gateway: Gateway) -> bool:
     """Make chains, maps and sets as wanted. True when our table was not there at all."""
+    remote.at_start(gateway)
     structure = gateway.rules.structure
     observed = gateway.kernel.observe(structure)
     if observed.structure != "as_wanted" or observed.strangers:
@@ -132,15 +134,16 @@ def _weigh(gateway: Gateway, cause: str, *, repaired: bool) -> None:
     gateway.metrics.contested(is_on=fight.on)
 
 
-def leave(gateway: Gateway, before: Inventory) -> Iterator[None]:
+def leave(gateway: Gateway, rules: InForceRules) -> Iterator[None]:
     """After a reload: take the elements away that stand where their company is not connected any more.
 
     They go before anything else, because somebody else may be connected there now.
 
     Args:
         gateway: with the new inventory in force.
-        before: the inventory that was in force until now.
+        rules: those that were in force until now.
     """
+    before = rules.inventory
     names = {members.name for members in gateway.rules.structure.sets}
     for company_id, _ in groupby(gateway.ledger.in_force(), key=lambda one: one.company):
         was, now = before.company(company_id), gateway.rules.inventory.company(company_id)
@@ -153,6 +156,8 @@ def leave(gateway: Gateway, before: Inventory) -> Iterator[None]:
             )
             if gone:
                 gateway.kernel.apply(Change(delete=gone))
+        if was is not None and company_id in gateway.remote and (doubtful := remote.outdated(gateway, was, rules)):
+            gateway.kernel.apply(Change(delete=doubtful))
         yield
 
 
@@ -163,7 +168,7 @@ def load(gateway: Gateway, *, page: int = LOAD_PAGE) -> Generator[None, None, in
         batch = tuple(chain.from_iterable(companies))
         if batch:
             gateway.kernel.apply(Change(add=batch))
-            loaded += len(batch)
+            loaded += sum(not is_exception(element.set) for element in batch)
         yield
     gateway.in_kernel(wanted=loaded, found=loaded)
     return loaded
@@ -177,22 +182,22 @@ def audit(gateway: Gateway) -> Breath:
     """
     companies: list[str] = []
     expected: dict[int, int] = {}
-    longest = 0
+    longest = wanted = found = strangers = 0
     for page in _every(gateway, AUDIT_PAGE):
         for elements in filter(None, page):
             companies.append(_company_of(elements[0].case))
             for element in elements:
                 expected[_number(element.set, element.key, element.case)] = len(companies) - 1
+                wanted += not is_exception(element.set)
                 longest = max(longest, element.timeout_ms)
         yield
-    wanted = len(expected)
-    found, strangers = 0, 0
     for members in gateway.rules.structure.sets:
         odd: list[tuple[Key, str]] = []
-        for number, (key, member) in enumerate(gateway.kernel.dump(members.name, whole=False)):
+        spares = is_exception(members.name)
+        for number, (key, member) in enumerate(_members(gateway, members.name)):
             name = _number(members.name, key, member.case)
             if name in expected:
-                found += 1
+                found += not spares
                 # One whose lease somebody made longer than any of ours is put right like one that is missing.
                 if member.expires_ms <= longest + SLACK_MS:
                     del expected[name]
@@ -206,6 +211,16 @@ def audit(gateway: Gateway) -> Breath:
     repaired = yield from (_put_back if len(missing) <= FEW_COMPANIES else _load_back)(gateway, missing)
     gateway.in_kernel(wanted=wanted, found=found)
     return Audited(wanted=wanted, found=found, strangers=strangers, repaired=repaired)
+
+
+def _members(gateway: Gateway, name: str) -> Iterator[tuple[bytes, Found]]:
+    """The members of a set. One that went with its path while the caller breathed has none any more."""
+    if name in gateway.rules.sets:
+        try:
+            yield from gateway.kernel.dump(name, whole=False)
+        except KernelError:
+            if name in gateway.rules.sets:
+                raise
 
 
 def _remove(gateway: Gateway, odd: list[tuple[Key, str]]) -> int:
@@ -307,8 +322,7 @@ def _elements(
         ]
         elements = gateway.wanted(company, leases, now)
         if company is not None:
-            services = {name for one in held for name in one.services}
-            prove_members(elements, company, services, gateway.rules.proven, gateway.links)
+            gateway.rules.prove(elements, company, leases, gateway.links)
     except ProofFailed as error:  # one company we can not be sure about is left alone; the others have their turn
         log.error("%s: %s; not suspended", company_id, error)
         return ()

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agent import __version__, alarm, audit, channel, clockwork, figures, operate, systemd
+from agent import __version__, alarm, audit, channel, clockwork, figures, operate, remote, systemd
 from agent.billing import Source
 from agent.config import Config, SourceConfig, billing_sources, company_of, load_sources
 from agent.desk import Desk
@@ -32,7 +32,6 @@ from agent.inventory import compile_in_child, keep_in_force, open_inventory
 from agent.kernel.tracking import tracked
 from agent.kernel.watch import Watch
 from agent.metrics import exposition
-from agent.model import Inventory
 from agent.reconcile import Queue, failure_kind
 from agent.relink import Relink
 from agent.rules import Change
@@ -335,7 +334,8 @@ class Enforcer:
         rules = InForceRules.compile(open_inventory(compiled), self.gateway.now(), tracked=tracked(), answers=known)
         configs = load_sources(self.config.sources)
         sources = billing_sources(configs)
-        before = self.gateway.rules.inventory
+        rules, former = remote.after_reload(self.gateway, rules), self.gateway.rules
+        before = former.inventory
         if not self._away:
             self.gateway.kernel.apply(Change(structure=rules.structure))
         self.gateway.rules, self.source_configs, self.sources, self.policy_problems = rules, configs, sources, ()
@@ -343,10 +343,10 @@ class Enforcer:
         self.gateway.metrics.know(sources)
         self.relink.restated()
         if not self._away:
-            await self._guarded(lambda: self._leave(before))
+            await self._guarded(lambda: self._leave(former))
         if before.digest != rules.inventory.digest:
-            former = self.gateway.review.before if self.gateway.review else before
-            self.gateway.review, self.adopting = Review(before=former), compiled
+            compared = self.gateway.review.before if self.gateway.review else before
+            self.gateway.review, self.adopting = Review(before=compared), compiled
         elif self.gateway.review is None:
             keep_in_force(compiled)
         self.gateway.look_around()
@@ -366,10 +366,11 @@ class Enforcer:
         if not self._away:
             self.gateway.kernel.apply(Change(structure=rules.structure))
         self.gateway.rules = rules
+        self.gateway.again.update(dict.fromkeys(sorted(self.gateway.remote)))  # what they keep may have another address
         self._touched = self._touched or "an answer to a name"
         self.wake.set()
 
-    async def _leave(self, before: Inventory) -> None:
+    async def _leave(self, before: InForceRules) -> None:
         for _ in audit.leave(self.gateway, before):
             await asyncio.sleep(0)
 

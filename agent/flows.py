@@ -76,37 +76,54 @@ class Targets:
 class Refusing:
     """What of a ruleset refuses: services with their sets, and stage 4.
 
-    `targets`: the services that may be suspended. `spared`: what is never cut. `sets`: by service ("" for stage 4), family and use.
+    `targets`: the services that may be suspended by where packets are led, `asked` those by what their client asked for, and `kept`
+    where these are not refused. `never`: what is never cut by what was asked for. `spared`: what is never cut. `sets`: by service
+    ("" for stage 4), family and use.
     """
 
     targets: Targets
+    asked: Targets
+    kept: Targets
+    never: Targets
     spared: Targets
     sets: Mapping[tuple[str, Family, Use], tuple[MemberSet, ...]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, structure: Structure, services: Mapping[str, Service], spared: Iterable[Selector] = ()) -> "Refusing":
+    def of(
+        cls, structure: Structure, services: Mapping[str, Service], spared: Iterable[Selector] = (), kept: Iterable[Selector] = ()
+    ) -> "Refusing":
         """What a structure refuses.
 
         Args:
             structure: the ruleset in force.
             services: the catalogue it was compiled from, by id.
             spared: what stage 4 lets through.
+            kept: where packets are led that are never refused by what their client asked for.
         """
+        never = [each for service in services.values() if not service.class_.suspendable for each in service.selectors]
         suspendable = [service for service in services.values() if service.class_.suspendable]
         kinds = {
-            (one.family, one.prefixlen, one.interface, one.use) for one in structure.sets if one.use in (Use.REFUSE, Use.DRAIN)
+            (one.family, one.prefixlen, one.interface, one.use, one.other[0] if one.other else None)
+            for one in structure.sets
+            if one.use in (Use.REFUSE, Use.DRAIN)
         }
         owners = {
-            set_name(service.id, family, prefixlen, interface=interface, use=use): service.id
+            set_name(service.id, family, prefixlen, interface=interface, use=use, dedicated=dedicated): service.id
             for service in suspendable
-            for family, prefixlen, interface, use in kinds
+            for family, prefixlen, interface, use, dedicated in kinds
         }
         found: dict[tuple[str, Family, Use], tuple[MemberSet, ...]] = {}
         for members in structure.sets:
             key = (owners.get(members.name, ""), members.family, members.use)
             found[key] = (*found.get(key, ()), members)
         return cls(
-            targets=Targets((service.id, selector) for service in suspendable for selector in service.selectors),
+            targets=Targets((service.id, each) for service in suspendable for each in service.selectors if not each.before_nat),
+            asked=Targets((service.id, each) for service in suspendable for each in service.selectors if each.before_nat),
+            kept=Targets(
+                ("", each)
+                for each in (*kept, *never, *(one for service in suspendable for one in service.selectors if not one.before_nat))
+            ),
+            never=Targets(("", each) for each in never if each.before_nat),
             spared=Targets(("", selector) for selector in spared),
             sets=found,
         )
@@ -126,30 +143,41 @@ class Refusing:
         """
         if one.protocol in _ICMP:
             return False
+        if one.asked != one.server:
+            service = self.asked.owner(one.family, one.protocol, one.asked)
+            led = service is not None and self.kept.owner(one.family, one.protocol, one.server) is not None
+            if led or self.never.owner(one.family, one.protocol, one.asked) is not None:
+                return False
+            if service is not None and self._refused(service, one, one.client, one.server, has, behind):
+                return True
         return any(self._refuses(one, near, far, has, behind) for near, far in ((one.client, one.server), (one.server, one.client)))
 
     def _refuses(self, one: Connection, near: Peer, far: Peer, has: Has, behind: Behind) -> bool:
         """The member at the one end, what is refused to it at the other."""
+        return self._refused(self.targets.owner(one.family, one.protocol, far), one, near, far, has, behind)
+
+    def _refused(self, service: str | None, one: Connection, near: Peer, far: Peer, has: Has, behind: Behind) -> bool:
         family = one.family
-        service = self.targets.owner(family, one.protocol, far)
         if service is not None:
-            if self._member(service, family, Use.DRAIN, near, has, behind):
+            if self._member(service, family, Use.DRAIN, (near, far), has, behind):
                 return False
-            if self._member(service, family, Use.REFUSE, near, has, behind):
+            if self._member(service, family, Use.REFUSE, (near, far), has, behind):
                 return True
-        if not self._member("", family, Use.REST, near, has, behind):
+        if not self._member("", family, Use.REST, (near, far), has, behind):
             return False
         return not (
-            self._member("", family, Use.DRAIN, near, has, behind)
+            self._member("", family, Use.DRAIN, (near, far), has, behind)
             or self._paired(family, near, far, has, behind)
             or self.spared.owner(family, one.protocol, far) is not None
             or _essential(one, near, far)
         )
 
-    def _member(self, service: str, family: Family, use: Use, near: Peer, has: Has, behind: Behind) -> bool:
+    def _member(self, service: str, family: Family, use: Use, ends: tuple[Peer, Peer], has: Has, behind: Behind) -> bool:
+        near, far = ends
         for members in self.sets.get((service, family, use), ()):
             key = _key(members.prefixlen, members.interface, near, family, behind)
-            if key is not None and has(Key(set=members.name, key=key)):
+            own = _key(*members.other, far, family, behind) if members.other else b""
+            if key is not None and own is not None and has(Key(set=members.name, key=key + own)):
                 return True
         return False
 

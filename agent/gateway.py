@@ -33,6 +33,7 @@ from agent.proof import prove_standing
 from agent.record import statements
 from agent.rules import Element, Key
 from agent.ruleset import candidates, interface_of
+from agent.stages import REMOTE
 from agent.tally import Tally
 
 log = logging.getLogger("ecluse")
@@ -71,8 +72,9 @@ class Gateway:
     look; `clock_steps`: how often it jumped. `held`: changes that the guard holds, by company, in French and English. `kernel_why`:
     why this backend, in both. `most_elements`: so many may be refused anew to one company at once. `lookout`: who looks at local
     applications. `fight`: how often our table had to be put back lately. `links`: what elements may name, kept by `relink`;
-    `unlinked`: links that attachments name and elements may not, and why. `refused_anew`: told when more is refused than before, or
-    may be, and is in the kernel.
+    `unlinked`: links that attachments name and elements may not, and why. `remote`: the companies with a measure on everything
+    remote in force, or about to be (`agent.remote`). `refused_anew`: told when more is refused than before, or may be, and is
+    in the kernel.
     """
 
     ledger: Ledger
@@ -109,8 +111,10 @@ class Gateway:
     stop: stopfile.Stop = field(init=False)
     held_in_memory: stopfile.Pause | None = None
     basis: str = field(init=False)
+    remote: set[str] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.remote = set(self.ledger.companies_at_remote())
         self.tally = Tally.read(self.ledger, self.rules.inventory, self.now())
         self.host = host_facts(EMPTY_RECORD)
         self.look_around()
@@ -131,6 +135,7 @@ class Gateway:
             paused=self.stop.all is not None,
             clock=self.clock or host.clock,
             insolvency_checked_at=host.insolvency_checked_at,
+            inseparable=self.rules.inseparable,
             load=Load(
                 ordered=tuple(self.tally.ordered),
                 companies=self.rules.companies,
@@ -154,6 +159,7 @@ class Gateway:
                     None if self.stop.all is None else self.stop.all.restore,
                     sorted(self.stop.companies),
                     self.clock_steps,
+                    self.rules.inseparable,
                 ]
             ).encode()
         ).hexdigest()[:32]
@@ -219,22 +225,28 @@ class Gateway:
             log.warning("the breaker was released")
         self.metrics.breaker(is_open=bool(causes))
 
-    def wanted(self, company: Company | None, leases: Iterable[Lease], now: datetime) -> tuple[Element, ...]:
+    def wanted(
+        self, company: Company | None, leases: Iterable[Lease], now: datetime, rules: InForceRules | None = None
+    ) -> tuple[Element, ...]:
         """The elements wanted for one company just now.
 
         Args:
             company: the debtor; nothing is wanted of a company the inventory does not know.
             leases: its measures in force.
             now: aware instant.
+            rules: by which; None: those in force.
         """
         if company is None:
             return ()
-        services = without_needed(company, self.rules.services)
-        return elements(company, leases, services, self.rules.sets, now, links=self.links)
+        rules = rules or self.rules
+        return elements(company, leases, without_needed(company, rules.services), rules.sets, now, links=self.links)
 
     def candidates(self, company: Company) -> tuple[Key, ...]:
         """Every key that one company could have in the kernel, of every kind of set that there is."""
-        return candidates(company, self.rules.services, self.links, self.rules.needs)
+        needs, policy = self.rules.needs, self.rules.inventory.policies.get(company.policy)
+        if company.id not in self.remote and (policy is None or policy.stage4_extent != REMOTE):
+            needs = replace(needs, rest=None)  # only who may come to stage 4 can have something there
+        return candidates(company, self.rules.services, self.links, needs)
 
     def standing(self, held: Iterable[InForce], keys: Iterable[StandingKey], now: float) -> tuple[Element, ...]:
         """What `wanted` gives for one company, from its compiled keys, and proven as far as these can be.

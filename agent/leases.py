@@ -7,6 +7,7 @@ Rules of this room:
 2. Where several measures hit one service, the strongest one that is in effect counts. While it lets open connections finish, the
    next one goes on counting beside it, so that nobody is let through who was held before.
 3. In doubt nothing is wanted: no site, no zone, a set that the structure does not have, less than a second left.
+4. Everything remote is wanted only of a measure whose order says so; any other of stage 4 wants the services that it names.
 """
 
 from collections.abc import Container, Iterable, Mapping
@@ -16,8 +17,8 @@ from datetime import datetime, timedelta
 from agent.calendar import InEffect, day_start, in_effect, local_date
 from agent.model import ANY_LINKS, PLAIN, Company, Effect, Links, Policy, Service, Terms
 from agent.rules import Element
-from agent.ruleset import Needs, members
-from agent.stages import EXTENDED, RESTRICTED, strength
+from agent.ruleset import Needs, is_exception, members
+from agent.stages import EXTENDED, REMOTE, RESTRICTED, strength
 
 _DAY = timedelta(days=1)
 
@@ -38,6 +39,11 @@ class Lease:
     until: datetime
     effect: Effect = PLAIN
     since: datetime | None = None
+
+    @property
+    def remote(self) -> bool:
+        """True if it refuses everything remote."""
+        return self.effect.extent == REMOTE
 
 
 def needs_of(policies: Iterable[Policy], *, tracked: bool) -> Needs:
@@ -91,7 +97,7 @@ def elements(
     day_ends_ms = _milliseconds(max(day_start(today + _DAY, zone) for zone in places) - now)
     found: dict[tuple[str, bytes], Element] = {}
     taken: set[str] = set()
-    for lease in sorted(leases, key=lambda one: (*(-each for each in strength(one.effect.terms)), one.case)):
+    for lease in sorted(leases, key=lambda one: (*(-each for each in strength(one.effect)), one.case)):
         left_ms = _milliseconds(_ends(lease, places, now) - now)
         services = [name for name in lease.services if name not in taken]
         drain_ms = _drain_left(lease, now)
@@ -105,14 +111,16 @@ def elements(
             catalogue,
             today,
             day_ends_ms=day_ends_ms,
-            terms=_in_kernel(lease.effect.terms, drain_ms),
+            terms=_in_kernel(lease, drain_ms),
             links=links,
         )
         # A cap without its sets would be nothing, a drain without them a cut: what can not stand as it was ordered does not stand.
-        if (lease.effect.terms.kbit or drain_ms) and any(element.set not in sets for element in wanted):
+        if (lease.effect.terms.kbit or drain_ms or lease.remote) and any(element.set not in sets for element in wanted):
             continue
         for element in wanted:
-            found.setdefault((element.set, element.key), element)
+            before = found.setdefault((element.set, element.key), element)
+            if is_exception(element.set) and before.timeout_ms < element.timeout_ms:
+                found[element.set, element.key] = element
         if not drain_ms:
             taken.update(services)
     return tuple(found[key] for key in sorted(found))
@@ -126,9 +134,10 @@ def _ends(lease: Lease, timezones: tuple[str, ...], now: datetime) -> datetime:
     return min(lease.until, here.until) if here.on else now
 
 
-def _in_kernel(terms: Terms, drain_ms: int) -> Terms:
-    """The terms that the kernel keeps. A measure of stage 4 refuses the services that its notice names, and no others."""
-    return replace(terms, stage=3 if terms.stage == EXTENDED else terms.stage, drain_ms=drain_ms)
+def _in_kernel(lease: Lease, drain_ms: int) -> Terms:
+    """The terms that the kernel keeps, to which stage 4 is everything remote."""
+    terms = lease.effect.terms
+    return replace(terms, stage=3 if terms.stage == EXTENDED and not lease.remote else terms.stage, drain_ms=drain_ms)
 
 
 def _drain_left(lease: Lease, now: datetime) -> int:

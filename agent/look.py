@@ -23,8 +23,9 @@ from agent.leases import Lease
 from agent.ledger import InForce
 from agent.plan import describe, plan
 from agent.report import judgement as report
-from agent.rules import Change, Key
+from agent.rules import Change, Key, Use
 from agent.ruleset import read_key
+from agent.stages import REMOTE
 from agent.stages import words as stage_words
 
 #: How far ahead one company is explained.
@@ -50,6 +51,7 @@ def status(gateway: Gateway, policy_problems: tuple[str, ...]) -> dict[str, Any]
                 "case": one.case,
                 "services": list(one.services),
                 "stage": one.effect.terms.stage,
+                "extent": one.effect.extent,
                 "effect": {"fr": fr, "en": en},
                 "in_effect": one.since is not None,
                 "lease_until": instant(datetime.fromtimestamp(one.lease_until, UTC)),
@@ -153,7 +155,12 @@ def explain(gateway: Gateway, company_id: str) -> dict[str, Any]:
     forecasting.tell((told,), forecasting.result(_ahead(gateway, (company_id,), now, now + _YEAR)))
     cases = [told_of | _persons(one.case, now) for told_of, one in zip(told["cases"], judgement.judged, strict=True)]
     links = sorted({each.link for _, each in company.attachments() if each.link in gateway.unlinked}, key=str) if company else ()
-    seen = {"counters": _counters(gateway, company_id), "local": list(gateway.lookout.about(company_id))}
+    held = gateway.held.get(company_id)
+    seen = {
+        "counters": _counters(gateway, company_id),
+        "local": list(gateway.lookout.about(company_id)),
+        "held": dict(zip(("fr", "en"), held, strict=True)) if held else None,
+    }
     return {**told, "cases": cases, "links": _unlinked(gateway, links), **seen}
 
 
@@ -211,7 +218,10 @@ def _ahead(
 
 
 def _counters(gateway: Gateway, company_id: str) -> list[dict[str, Any]]:
-    """Packets refused since the element was added or renewed: the kernel counts them for this company's elements alone."""
+    """Packets refused since the element was added or renewed: the kernel counts them for this company's elements alone.
+
+    Not those that stage 4 looked at or let through. What it refused belongs to no service.
+    """
     company = gateway.rules.inventory.company(company_id)
     if company is None:
         return []
@@ -224,10 +234,12 @@ def _counters(gateway: Gateway, company_id: str) -> list[dict[str, Any]]:
     owners = gateway.rules.proven.owners
     counters = []
     for key, found in sorted(members.items()):
+        if sets[key.set].use in (Use.GATE, Use.PAIR):
+            continue
         interface, network = read_key(sets[key.set], key.key)
         counters.append(
             {
-                "service": owners[key.set].service if key.set in owners else key.set,
+                "service": REMOTE if sets[key.set].use is Use.REST else owners[key.set].service if key.set in owners else key.set,
                 "attachment": str(network) + (f" on {interface}" if interface else ""),
                 "packets": found.packets,
                 "lease_seconds": found.expires_ms // 1000,
@@ -239,7 +251,7 @@ def _counters(gateway: Gateway, company_id: str) -> list[dict[str, Any]]:
 def plan_now(gateway: Gateway) -> dict[str, Any]:
     """What would change in the kernel now, like a diff."""
     now = gateway.now()
-    structure = gateway.rules.structure
+    rules = gateway.rules
     companies = dict.fromkeys(gateway.ledger.due(now.timestamp(), gateway.basis, MOST))
     for one in gateway.ledger.in_force():
         if len(companies) >= MOST:
@@ -251,12 +263,17 @@ def plan_now(gateway: Gateway) -> dict[str, Any]:
         company, judgement, held = gateway.judge(company_id, now)
         if company is None:
             continue
-        wanted = gateway.wanted(company, _leases(judgement, held), now)
+        leases = _leases(judgement, held)
+        if rules.needs.rest is None and any(lease.remote for lease in leases):
+            rules = rules.for_stage_4(on=True)
+        wanted = gateway.wanted(company, leases, now, rules)
         keys = sorted({*gateway.candidates(company), *(Key(set=e.set, key=e.key) for e in wanted)})
-        observed = gateway.kernel.observe(structure, keys)
-        change = replace(plan(wanted=wanted, candidates=keys, observed=observed, structure=structure), structure=None)
-        lines.extend(f"{company_id}: {line}" for line in describe(change, structure, observed.members))
+        observed = gateway.kernel.observe(rules.structure, keys)
+        change = plan(wanted=wanted, candidates=keys, observed=observed, structure=rules.structure)
+        change = replace(change, structure=None)
+        lines.extend(f"{company_id}: {line}" for line in describe(change, rules.structure, observed.members))
         adds, deletes = adds + len(change.add), deletes + len(change.delete)
+    structure = rules.structure
     rebuilt = gateway.kernel.observe(structure).structure != "as_wanted" and not (gateway.stop.all and gateway.stop.all.restore)
     if rebuilt:
         lines = [*describe(Change(structure=structure), structure), *lines]

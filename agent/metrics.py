@@ -191,9 +191,9 @@ class EnforcerMetrics:
         )
         for result in LOOKS:
             self._looks.labels(result)
+            self._targets.labels(result)
         for outcome in FLOWS:
             self._flows.labels(outcome)
-            self._targets.labels(result)
 
     def know(self, sources: Iterable[str]) -> None:
         """Take the names of the billing sources configured now (after a reload)."""

@@ -136,7 +136,8 @@ def without_needed(company: Company, services: Mapping[str, Service]) -> Mapping
         services: the catalogue with addresses.
     """
     dependencies = [each for site in company.sites for each in site.dependencies]
-    named = [services[one.service] for one in company.subscriptions if one.service in services and services[one.service].names]
+    own = [one for one in company.subscriptions if one.class_ is None or one.class_.suspendable]
+    named = [services[one.service] for one in own if one.service in services and services[one.service].names]
     hit = {service.id for service in named for each in dependencies if any(dependency_hits(each, [service]))}
     return {name: service for name, service in services.items() if name not in hit} if hit else services
 

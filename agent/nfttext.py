@@ -17,11 +17,13 @@ from ipaddress import ip_network
 from agent.model import L4, Family, Network, Ports
 from agent.rules import (
     TABLE,
+    AskedFor,
     Asking,
     CapMembers,
     Chain,
     DispatchFamily,
     EnterMembers,
+    EnterTranslated,
     Essential,
     LookupService,
     MemberSet,
@@ -120,6 +122,8 @@ def rule_text(rule: Rule, sets: Mapping[str, MemberSet]) -> str:
         case LookupService():
             port = f" . {_PORT[rule.side]}" if rule.ports else ""
             return f"{_within(rule)}{_ADDRESS[rule.family, rule.side]} . meta l4proto{port} vmap @{rule.map}"
+        case EnterTranslated() | AskedFor():
+            return _translated(rule)
         case PassResets():
             return "tcp flags & rst == rst return"
         case PassAnswers():
@@ -130,6 +134,20 @@ def rule_text(rule: Rule, sets: Mapping[str, MemberSet]) -> str:
             return f"{_essential(rule) if isinstance(rule, PassEssential) else ''} counter accept".strip()
         case _:  # nothing but `Refuse` is left, or mypy would not let `tcp` be read
             return "meta l4proto tcp reject with tcp reset" if rule.tcp else "reject with icmpx admin-prohibited"
+
+
+def _translated(rule: EnterTranslated | AskedFor) -> str:
+    if isinstance(rule, EnterTranslated):
+        return f"meta nfproto ipv{rule.family} ct status dnat jump {rule.chain}"
+    family: Family = 4 if rule.prefix.version == 4 else 6
+    parts = (
+        f"ct direction {'reply' if rule.answers else 'original'}",
+        "" if rule.protocol is L4.ANY else f"meta l4proto {rule.protocol.value}",
+        f"ct original {_ADDRESS[family, Side.DESTINATION]} {_prefix_text(rule.prefix)}",
+        "" if rule.ports == ALL_PORTS else f"ct original proto-dst {_ports_text(rule.ports)}",
+        f"goto {rule.chain}",
+    )
+    return " ".join(part for part in parts if part)
 
 
 def _within(rule: LookupService) -> str:

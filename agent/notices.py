@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from agent.record import Record, Statement, keys, statements
-from agent.stages import ANNOUNCED_BY_NAME, EXTENDED
+from agent.stages import ANNOUNCED_BY_NAME, EXTENDED, REMOTE, SERVICES, Extent
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,8 +18,9 @@ class Notice:
     """A formal notice as announced: where statements differ, the narrowest services and the latest dates.
 
     `first_at` is the earliest date anybody gives for sending it: what the notice recalls must be older. `stage` is the
-    strongest measure it announces, None where it only names services. `invoices` are those every statement names, `named` those
-    that any does. `kept` are the services that it says stay on. `addressee` is "company" or "officeholder".
+    strongest measure it announces, None where it only names services; `extent` is how far that reaches. `invoices` are those
+    every statement names, `named` those that any does. `kept` are the services that it says stay on. `addressee` is "company" or
+    "officeholder".
     """
 
     id: str
@@ -34,6 +35,7 @@ class Notice:
     kept: tuple[str, ...]
     earliest_on: str
     stage: int | None
+    extent: Extent
     states: frozenset[str]
     cure_days: int
     effective_at: datetime | None
@@ -92,6 +94,7 @@ def notices(record: Record) -> Iterator[Notice]:
             kept=_in_all(announced, "kept"),
             earliest_on=max(str(each["earliest_on"]) for each in announced),
             stage=_stage(announced),
+            extent=REMOTE if all(each.get("extent") == REMOTE for each in announced) else SERVICES,
             states=frozenset.intersection(*(frozenset(body["states"]) for body in bodies)),
             cure_days=max(int(body.get("cure_days", 0)) for body in bodies),
             effective_at=None if undeliverable else effective,

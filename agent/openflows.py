@@ -152,6 +152,7 @@ class OpenFlows:
     def _of(self, rules: InForceRules) -> Refusing:
         """What these rules refuse; made once for each."""
         if self._refusing is None or self._refusing[0] is not rules:
-            refusing = Refusing.of(rules.structure, rules.services, rules.needs.rest.spared if rules.needs.rest else ())
+            spared = rules.needs.rest.spared if rules.needs.rest else ()
+            refusing = Refusing.of(rules.structure, rules.services, spared, rules.needs.kept or ())
             self._refusing = (rules, refusing)
         return self._refusing[1]

@@ -19,7 +19,7 @@ from agent.debt import Debt
 from agent.gate import Check, Gate, Verdict, World, evaluate
 from agent.model import Company, Effect, Policy, Service, ServiceClass
 from agent.policy import effective_class, policy_of, policy_values
-from agent.stages import ANNEX, Stage, effect_of
+from agent.stages import ANNEX, SERVICES, Extent, Stage, effect_of
 
 #: Verdicts from the best to the worst. "Later" wins over all: what is not asked yet in one version is not asked at all.
 _WORSE = (Verdict.PASS, Verdict.UNKNOWN, Verdict.FAIL, Verdict.LATER)
@@ -52,7 +52,18 @@ def evaluate_both(
 
     Args: as `gate.evaluate`.
     """
-    current = evaluate(case=case, debt=debt, company=company, services=services, policy=policy, world=world, now=now, stage=stage)
+    extent = _extent(case, policy, stage)
+    current = evaluate(
+        case=case,
+        debt=debt,
+        company=company,
+        services=services,
+        policy=policy,
+        world=world,
+        now=now,
+        stage=stage,
+        extent=extent,
+    )
     if case.pinned is None or (case.pinned.digest == policy.digest and not _reclassed(case, case.pinned, company, services)):
         return current
     then = evaluate(
@@ -64,6 +75,7 @@ def evaluate_both(
         world=world,
         now=now,
         stage=stage,
+        extent=extent,
     )
     return merge(current, then)
 
@@ -71,19 +83,26 @@ def evaluate_both(
 def effect_both(case: Case, policy: Policy, stage: Stage) -> Effect:
     """How a stage takes effect by the policy in force and by the pinned one: of two caps the wider, of two drains the longer.
 
-    Of a cap and a refusal in some hours it is the cap; of two sets of hours those of when the notice was first judged.
+    Of a cap and a refusal in some hours it is the cap; of two sets of hours those of when the notice was first judged. Everything
+    remote it is only by both.
     """
-    now = effect_of(policy, stage)
+    now = effect_of(policy, stage, case.notice.extent)
     if case.pinned is None or case.pinned.digest == policy.digest:
         return now
     rules = _policy_then(case.pinned, policy)
     if stage not in rules.stages:
         return now
-    then = effect_of(rules, stage)
+    then = effect_of(rules, stage, case.notice.extent)
     if bool(now.terms.kbit) != bool(then.terms.kbit):
         return now if now.terms.kbit else then
     terms = replace(then.terms, kbit=max(now.terms.kbit, then.terms.kbit), drain_ms=max(now.terms.drain_ms, then.terms.drain_ms))
-    return replace(then, terms=terms)
+    return replace(then, terms=terms, extent=now.extent if now.extent == then.extent else SERVICES)
+
+
+def _extent(case: Case, policy: Policy, stage: Stage) -> Extent:
+    """How far the measure that is judged reaches: as it was ordered, or as an order would say."""
+    running = case.order is not None and case.order.effect.terms.stage == stage
+    return case.order.effect.extent if case.order is not None and running else effect_both(case, policy, stage).extent
 
 
 def merge(current: Gate, then: Gate) -> Gate:
@@ -115,7 +134,7 @@ def _policy_then(pinned: Pinned, policy: Policy) -> Policy:
     those of now.
     """
     before = {"stages": [ANNEX]} if "stages" not in pinned.policy else {}  # of before there were others
-    found = policy_of({**policy_values(policy), **before, **pinned.policy})
+    found = policy_of({**policy_values(policy), **before, "stage4_extent": SERVICES, **pinned.policy})
     return replace(found, id=policy.id, digest=policy.digest, mode=policy.mode)
 
 

@@ -17,7 +17,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from agent.rules import TABLE, Change, Element, Found, Key, Observed, Structure, Use
-from agent.ruleset import read_key
+from agent.ruleset import is_exception, read_ends
 
 #: A lease is renewed when less than this part of it is left: a missed cycle or two must not let it run out.
 RENEW_BELOW = 0.5
@@ -129,15 +129,15 @@ def _differs(element: Element, found: Found | None) -> bool:
 def guard(change: Change, *, present: Container[Key], limit: int) -> Guarded:
     """Hold a change that refuses too much at once: a wrong feed or a wrong policy looks exactly like that.
 
-    A lease that is renewed is not new. A held change keeps its deletions and nothing else; a new structure waits with
-    what it was made for.
+    A lease that is renewed is not new, nor is what only spares. A held change keeps its deletions and nothing else; a new structure
+    waits with what it was made for.
 
     Args:
         change: what is planned.
         present: the keys that are refused already, or were until somebody emptied our table: a repair is not new either.
         limit: at most this many elements may be new.
     """
-    new = sum(Key(set=element.set, key=element.key) not in present for element in change.add)
+    new = sum(Key(set=one.set, key=one.key) not in present for one in change.add if not is_exception(one.set))
     if new <= limit:
         return Guarded(change=change, new=new, held=False)
     return Guarded(change=Change(delete=change.delete), new=new, held=True)
@@ -145,6 +145,8 @@ def guard(change: Change, *, present: Container[Key], limit: int) -> Guarded:
 
 def describe(change: Change, structure: Structure, present: Mapping[Key, Found] | None = None) -> Iterator[str]:
     """A change for people, a line per step: `+` will be refused, `-` will be restored, `~` stays with other terms.
+
+    A member that is an exception is named with what it stays connected with.
 
     Args:
         change: what is planned.
@@ -156,8 +158,8 @@ def describe(change: Change, structure: Structure, present: Mapping[Key, Found] 
     def place(set_name: str, key: bytes) -> str:
         if set_name not in sets:
             return f"{set_name} {key.hex()}"
-        interface, network = read_key(sets[set_name], key)
-        return f"{set_name} {network}" + (f" on {interface}" if interface else "")
+        ends = [str(network) + (f" on {interface}" if interface else "") for interface, network in read_ends(sets[set_name], key)]
+        return f"{set_name} " + (" stays connected with " if is_exception(set_name) else " towards ").join(ends)
 
     if change.remove_table:
         yield f"- table inet {TABLE} and everything in it"

@@ -58,7 +58,7 @@ class Story:
     @property
     def strongest(self) -> tuple[int, int]:
         """The strongest measure it would come to, for comparing."""
-        return max((strength(one.effect.terms) for one in self.moments if one.act == "suspend"), default=(0, 0))
+        return max((strength(one.effect) for one in self.moments if one.act == "suspend"), default=(0, 0))
 
     @property
     def restored_at(self) -> datetime | None:

@@ -13,10 +13,11 @@ Rules of this room:
 """
 
 import time
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+from agent import remote
 from agent.alarm import judged
 from agent.continuity import TRIAL_SECONDS, Sight
 from agent.decide import IN_FORCE, POLL, Act
@@ -31,8 +32,8 @@ from agent.ledger import InForce, Settled
 from agent.log import fields
 from agent.model import Company
 from agent.plan import guard, plan
-from agent.proof import prove_members
 from agent.rules import Change, Element, Key, Observed, Structure
+from agent.ruleset import is_exception
 
 #: A company whose kernel change failed is tried again after so long, doubling up to a minute.
 RETRY = timedelta(seconds=1)
@@ -153,10 +154,14 @@ def enforce(
     renewed = frozenset(one.case for one in leases if one.case in before and one.until.timestamp() > before[one.case].lease_until)
     if company is None:
         gateway.held.pop(company_id, None)
+        gateway.remote.discard(company_id)
         purge(gateway.kernel, gateway.rules.structure, company_id)
         return Enforced()
+    barred = remote.enter(gateway, company_id, leases)
+    if barred is not None:  # a new measure on everything remote waits; of one in force nothing stands
+        leases = [one for one in leases if one.case in before or not one.remote]
     wanted = gateway.wanted(company, leases, now)
-    standing = {lease.case: sum(element.case == lease.case for element in wanted) for lease in leases}
+    standing = _standing(leases, wanted)
     hours = {lease.case: switching(lease, timezones, now) for lease in leases}
     since = {lease.case: None if (here := hours[lease.case]) is not None and not here.on else lease.since for lease in leases}
     until = {case: here.until for case, here in hours.items() if here is not None}
@@ -170,18 +175,25 @@ def enforce(
     if out is not None:  # a new measure waits whole; of one in force waits what would be new
         leases = [one for one in leases if one.case in before]
         wanted = tuple(e for e in gateway.wanted(company, leases, now) if Key(set=e.set, key=e.key) not in out)
-        standing = {lease.case: sum(element.case == lease.case for element in wanted) for lease in leases}
+        standing = _standing(leases, wanted)
         change = plan(wanted=wanted, candidates=keys, observed=observed, structure=structure, renew=bool(renewed))
-    services = {service for lease in leases for service in lease.services}
+    if barred is not None:
+        gateway.held[company_id] = barred
     steps = _steps(change)
     for step in steps:
-        prove_members(step.add, company, services, gateway.rules.proven, gateway.links)
+        gateway.rules.prove(step.add, company, leases, gateway.links)
         gateway.kernel.apply(step)
     if steps:
         read_back(gateway.kernel.observe(structure, keys), wanted, keys)
     if any(Key(set=e.set, key=e.key) not in observed.members for step in steps for e in step.add):
         gateway.refused_anew()
     return Enforced(change=change, renewed=renewed, elements=standing, since=since, until=until)
+
+
+def _standing(leases: Iterable[Lease], wanted: Iterable[Element]) -> dict[str, int]:
+    """How many elements each measure has, without those that only spare."""
+    counted = [element.case for element in wanted if not is_exception(element.set)]
+    return {lease.case: counted.count(lease.case) for lease in leases}
 
 
 def _leases(gateway: Gateway, judgement: Judgement, before: Mapping[str, InForce], now: datetime) -> Iterator[Lease]:
@@ -372,6 +384,7 @@ class Queue:
                 self._again[company_id] = (now + MAX_RETRY.total_seconds(), MAX_RETRY)
             yield done
         self._write_notes(gateway)
+        remote.leave(gateway)
 
     def _write_notes(self, gateway: Gateway) -> None:
         """One commit for many companies. Until then they stay due, and a fact that comes in between keeps them so."""

@@ -11,6 +11,7 @@ Rules of this room:
 import asyncio
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 
 from agent.errors import KernelError
 from agent.gateway import Gateway, log
@@ -151,11 +152,12 @@ class FollowedLinks(Relink):
         if not names:
             return
         sets = {members.name: members for members in gateway.rules.structure.sets}
+        needs = replace(_ANY_USE, rest=gateway.rules.needs.rest)
         for start in range(0, len(companies), _PAGE):
             delete: list[Key] = []
             for company_id in companies[start : start + _PAGE]:
                 company = gateway.rules.inventory.company(company_id)
-                keys = candidates(company, gateway.rules.services, before, _ANY_USE) if company else ()
+                keys = candidates(company, gateway.rules.services, before, needs) if company else ()
                 delete += [key for key in keys if key.set in sets and interface_of(sets[key.set], key.key) in names]
             if delete:
                 try:

@@ -24,7 +24,7 @@ from agent.gate.words import sum_en, sum_fr
 from agent.judge import Judged, Judgement
 from agent.model import Company, Policy
 from agent.policy import at_floor
-from agent.stages import ANNEX, below, least_debt
+from agent.stages import ANNEX, SERVICES, below, least_debt
 from agent.stages import words as stage_words
 
 _ROWS = {row.code: row for row in TABLE}
@@ -174,6 +174,7 @@ def _case(one: Judged, company: Company | None, policy: Policy, now: datetime) -
         "currency": one.policy.currency,
         "services": list(one.measure.services),
         "stage": one.measure.effect.terms.stage,
+        "extent": one.measure.effect.extent,
         "effect": {"fr": effect_fr, "en": effect_en},
         "invoices": list(case.notice.invoices),
         "notice": {
@@ -184,6 +185,7 @@ def _case(one: Judged, company: Company | None, policy: Policy, now: datetime) -
             "effective_by": case.notice.effective_by,
             "earliest_on": case.notice.earliest_on,
             "stage": case.notice.stage,
+            "extent": case.notice.extent,
         },
         "order": None
         if case.order is None
@@ -246,7 +248,7 @@ def _answer(judgement: Judgement, company: Company | None) -> dict[str, str]:
     name = company.name if company else judgement.company
     running = [one.measure for one in judgement.in_force() if one.case.order is not None]
     cut = sorted({service for measure in running for service in measure.services})
-    if cut and all(measure.effect.terms.stage >= ANNEX for measure in running):
+    if cut and all(measure.effect.terms.stage >= ANNEX and measure.effect.extent == SERVICES for measure in running):
         listed = ", ".join(cut)
         return {"fr": f"{name} : suspendu(s) {listed}", "en": f"{name}: suspended {listed}"}
     if cut:

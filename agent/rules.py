@@ -126,6 +126,31 @@ class LookupService:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class EnterTranslated:
+    """A packet of `family` whose connection the gateway led to another destination goes through `chain` and may come back.
+
+    Asks connection tracking: only where connections are tracked anyway.
+    """
+
+    family: Family
+    chain: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AskedFor:
+    """A packet of a connection whose client asked for this destination goes on in `chain`.
+
+    `answers`: of what is answered to it; else of what it sends.
+    """
+
+    prefix: Network
+    protocol: L4
+    ports: Ports
+    answers: bool
+    chain: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PassResets:
     """A TCP reset returns: the server must hear of the end of a connection too."""
 
@@ -222,7 +247,18 @@ class Refuse:
 
 #: Rules that look a packet's end up in a member set.
 Asking = RefuseMembers | CapMembers | PassMembers | EnterMembers | PassPairs
-Rule = DispatchFamily | LookupService | PassResets | PassAnswers | Asking | PassEssential | PassAll | Refuse
+Rule = (
+    DispatchFamily
+    | LookupService
+    | EnterTranslated
+    | AskedFor
+    | PassResets
+    | PassAnswers
+    | Asking
+    | PassEssential
+    | PassAll
+    | Refuse
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

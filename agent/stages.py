@@ -7,6 +7,8 @@ Rules of this room:
 2. A formal notice announces the strongest stage it may lead to. Whatever is gentler and hits the same services is within it.
 3. A case goes up by a notice of its own, never by itself; it goes down without asking anybody.
 4. What is not said about an order's effect is what there was before there were stages: stage 3, always, open connections cut.
+5. Stage 4 hits the services that the notice names. Everything remote it hits only where the policy provides for it and the notice
+   expressly announced just that; in doubt it is the services.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,8 +19,13 @@ from typing import Any, Final, Literal, cast
 from agent.model import Effect, Policy, Service, ServiceClass, Terms, Window
 
 Stage = Literal[1, 2, 3, 4]
+Extent = Literal["services", "remote"]
 
 NOTICE, RESTRICTED, ANNEX, EXTENDED = 1, 2, 3, 4
+
+#: How far stage 4 reaches: the services that the notice names, or everything remote but what is local or protected.
+SERVICES: Final = "services"
+REMOTE: Final = "remote"
 
 #: What a notice that names services and no stage announces: their suspension.
 ANNOUNCED_BY_NAME: Final = ANNEX
@@ -93,22 +100,34 @@ def targets(announced: tuple[str, ...], stage: int, services: Mapping[str, Servi
 # --- how ------------------------------------------------------------------------------------------------------------
 
 
-def effect_of(policy: Policy, stage: Stage) -> Effect:
-    """How a policy lets a stage take effect."""
+def effect_of(policy: Policy, stage: Stage, announced: Extent = SERVICES) -> Effect:
+    """How a policy lets a stage take effect.
+
+    Args:
+        policy: the company's.
+        stage: of the measure.
+        announced: how far the notice says that stage 4 reaches.
+    """
     drain_ms = policy.drain_minutes * 60_000
     if stage == NOTICE:
         return Effect(terms=Terms(stage=1))
     if stage == RESTRICTED and not policy.effective_hours:
         return Effect(terms=Terms(stage=2, kbit=policy.stage2_kbit))
     hours = policy.effective_hours if stage == RESTRICTED else ()
-    return Effect(terms=Terms(stage=stage, drain_ms=drain_ms), hours=hours)
+    return Effect(terms=Terms(stage=stage, drain_ms=drain_ms), hours=hours, extent=extent_of(policy, stage, announced))
 
 
-def strength(terms: Terms) -> tuple[int, int]:
-    """For sorting what is in effect at one moment, the stronger the greater: refusing by stage, then caps by throughput."""
+def extent_of(policy: Policy, stage: int, announced: Extent) -> Extent:
+    """How far a stage reaches: no further than the policy provides for, nor than was announced."""
+    return REMOTE if stage == EXTENDED and policy.stage4_extent == announced == REMOTE else SERVICES
+
+
+def strength(effect: Effect) -> tuple[int, int]:
+    """For sorting what is in effect at one moment, the stronger the greater: refusals by stage and extent, caps by throughput."""
+    terms = effect.terms
     if terms.stage == NOTICE:
         return 0, 0
-    return (1, -terms.kbit) if terms.kbit else (terms.stage, 0)
+    return (1, -terms.kbit) if terms.kbit else (terms.stage, int(effect.extent == REMOTE))
 
 
 def write_effect(effect: Effect) -> dict[str, Any]:
@@ -118,6 +137,8 @@ def write_effect(effect: Effect) -> dict[str, Any]:
         found["kbit"] = effect.terms.kbit
     if effect.terms.drain_ms:
         found["drain_seconds"] = effect.terms.drain_ms // 1000
+    if effect.extent == REMOTE:
+        found["extent"] = REMOTE
     if effect.hours:
         found["hours"] = [
             {"days": list(one.days), "start": f"{one.start:%H:%M}", "end": f"{one.end:%H:%M}"} for one in effect.hours
@@ -141,6 +162,7 @@ def read_effect(body: Mapping[str, Any]) -> Effect:
             )
             for one in body.get("hours", ())
         ),
+        extent=REMOTE if body.get("extent") == REMOTE else SERVICES,
     )
 
 
@@ -162,6 +184,9 @@ def words(effect: Effect) -> tuple[str, str]:
         ANNEX: ("palier 3 : services annexes suspendus", "stage 3: annex services suspended"),
         EXTENDED: ("palier 4 : services distants étendus suspendus", "stage 4: extended remote services suspended"),
     }[terms.stage]
+    if effect.extent == REMOTE:
+        fr = "palier 4 : tout ce qui est distant suspendu, sauf les échanges du site et ce qui n'est jamais suspendu"
+        en = "stage 4: everything remote suspended, but traffic within the site and what is never suspended"
     if effect.hours:
         fr += f" seulement {hours_words(effect.hours, 'fr')}, heure du site"
         en += f" only {hours_words(effect.hours, 'en')}, site time"

@@ -4,6 +4,7 @@ Rules of this room: every problem of every file at once; what is shown is what t
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +21,7 @@ from agent.leases import needs_of
 from agent.policy import Loaded, MemoryInventory
 from agent.proof import prove
 from agent.ruleset import structure
+from agent.separable import separable
 
 Value = TypeVar("Value")
 
@@ -55,11 +57,14 @@ def check_(screen: Screen, directory: Path | None, config: Path | None, secrets:
     if problems or loaded is None:
         raise ConfigError(tuple(problems))
     inventory = MemoryInventory(loaded)
+    told = separable(inventory.services, inventory, tracked=True)
+    needs = replace(needs_of(inventory.policies.values(), tracked=True), kept=told.kept)
     prove(
-        structure(inventory.services, inventory.shapes, needs_of(inventory.policies.values(), tracked=True)),
+        structure(told.services, inventory.shapes, needs),
         inventory.protected_selectors(),
         inventory.local_networks(),
-        inventory.services,
+        told.services,
+        told.kept,
     )
     if screen.as_json:
         dump({"exit": 0, "message": None, "data": _plain(loaded)})

@@ -175,6 +175,7 @@ def explain(screen: Screen, data: Mapping[str, Any]) -> list[str]:
         ],
     )
     lines += _links(screen, data)
+    lines += [f"{bad(screen.words(LABELS['held']))}  {screen.of(held)}"] if (held := part(data, "held")) else []
     if invoices := data.get("invoices"):
         lines += ["", *_invoices(screen, invoices)]
     if local := data.get("local"):

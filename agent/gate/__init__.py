@@ -29,7 +29,7 @@ from agent.gate.types import Check, Gate, Kind, Outcome, Row, Verdict
 from agent.gate.words import names
 from agent.model import Company, Policy, Service
 from agent.policy import at_floor
-from agent.stages import Stage
+from agent.stages import SERVICES, Extent, Stage
 
 __all__ = [
     "APPROVING_ROLES",
@@ -59,6 +59,7 @@ def evaluate(
     world: World,
     now: datetime,
     stage: Stage | None = None,
+    extent: Extent = SERVICES,
 ) -> Gate:
     """Judge one case.
 
@@ -71,6 +72,7 @@ def evaluate(
         world: what concerns no company.
         now: aware instant.
         stage: of the measure; None: the one the case is at, or would begin at (`stage_of`).
+        extent: how far it reaches.
 
     Returns:
         every check of the table in its order, and until when time alone changes none of them.
@@ -87,6 +89,7 @@ def evaluate(
             lifted=lifted,
             now=now,
             stage=stage or stage_of(case, policy),
+            extent=extent,
         )
 
     seen = facts(policy, frozenset())

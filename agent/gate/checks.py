@@ -9,7 +9,7 @@ from agent.calendar import day_everywhere, local_date
 from agent.gate.facts import Facts, threshold, undelivered, valid_reminders
 from agent.gate.types import Kind, Outcome, Verdict, fails, passes, unknown
 from agent.gate.words import day_fr, moment_en, moment_fr, names, sum_en, sum_fr
-from agent.stages import ANNEX, ANNOUNCED_BY_NAME
+from agent.stages import ANNEX, ANNOUNCED_BY_NAME, REMOTE
 
 #: What a formal notice must state, besides the services and the earliest date (domain requirement S-11).
 MUST_STATE = frozenset({"sums", "deadline", "consequences", "kept", "how_to_pay", "how_to_dispute", "contact", "restore"})
@@ -124,6 +124,12 @@ def notice_complete(f: Facts) -> Outcome:
             f"announces stage {announced}, the measure is stage {f.stage}",
             notice.facts,
         )
+    if f.extent == REMOTE and notice.extent != REMOTE:
+        return fails(
+            "tout ce qui est distant est suspendu sans avoir été annoncé",
+            "everything remote is suspended, which was not announced",
+            notice.facts,
+        )
     wider = set(f.case.order.services) - set(notice.services) if f.case.order is not None else set()
     if wider:
         return fails(
@@ -131,9 +137,10 @@ def notice_complete(f: Facts) -> Outcome:
         )
     day = date.fromisoformat(notice.earliest_on)
     fr, en = ("la suspension", "the suspension") if announced >= ANNEX else ("la restriction", "the restriction")
+    all_fr, all_en = (" et de tout ce qui est distant", " and of everything remote") if f.extent == REMOTE else ("", "")
     return passes(
-        f"annonce {fr} de {names(notice.services)} à partir du {day_fr(day)}",
-        f"announces {en} of {names(notice.services)} from {day}",
+        f"annonce {fr} de {names(notice.services)}{all_fr} à partir du {day_fr(day)}",
+        f"announces {en} of {names(notice.services)}{all_en} from {day}",
         notice.facts,
     )
 

@@ -11,7 +11,7 @@ from agent.case import Case, ClockState, Reminder, StandingApproval
 from agent.continuity import Sight
 from agent.debt import Debt, Invoice
 from agent.model import Company, Mode, Policy, Protected, Service
-from agent.stages import ANNEX, EXTENDED, Stage, first, targets
+from agent.stages import ANNEX, EXTENDED, SERVICES, Extent, Stage, first, targets
 
 #: The zone of the provider: where a company has no site, and one of the readings of a date that a proof bears.
 HOME = "Europe/Paris"
@@ -31,6 +31,7 @@ class World:
     and whether the breaker is open. `clock`: the last word on the gateway's clock (None: never). `insolvency_checked_at`: when the
     register of insolvency proceedings was last looked at for everybody. `sight`: how well the local side of the
     company that is judged is seen. `ceiling`: the host's own limit.
+    `inseparable`: services that can not be told apart on this gateway.
     """
 
     ceiling: Mode
@@ -41,6 +42,7 @@ class World:
     clock: ClockState | None = None
     insolvency_checked_at: datetime | None = None
     sight: Sight = Sight.NONE
+    inseparable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,7 +52,7 @@ class Facts:
     `company` is None when the inventory has none such; `mode` is the one in force, `why_mode` says in French and English what
     keeps it from `auto`. `lifted` are the checks that persons override: `policy` has their values at the floor already.
 
-    `stage` is the measure that is judged, `targets` the announced services that it would hit.
+    `stage` is the measure that is judged, `extent` how far it reaches, `targets` the announced services that it would hit.
 
     `listed` are the invoices the notice names, `overdue` those of them that are due long enough, unpaid and undisputed. `counted`
     are the overdue ones that are shown to be delivered and were reminded enough: the measure rests on these alone. Every
@@ -71,6 +73,7 @@ class Facts:
     why_mode: tuple[str, str]
     lifted: frozenset[str]
     stage: Stage
+    extent: Extent
     targets: tuple[str, ...]
     listed: tuple[Invoice, ...]
     overdue: tuple[Invoice, ...]
@@ -145,7 +148,7 @@ def _kept_from_auto(policy: Policy, company: Company | None, case: Case | None, 
     return "", ""
 
 
-def facts_of(
+def facts_of(  # noqa: PLR0913 - what is judged, each by its name
     *,
     case: Case,
     debt: Debt,
@@ -156,6 +159,7 @@ def facts_of(
     now: datetime,
     lifted: frozenset[str] = frozenset(),
     stage: Stage | None = None,
+    extent: Extent = SERVICES,
 ) -> Facts:
     """Bundle the arguments of the gate and derive what several checks share.
 
@@ -203,6 +207,7 @@ def facts_of(
         why_mode=why_mode,
         lifted=lifted,
         stage=at,
+        extent=extent,
         targets=targets(case.notice.services, at, services, case.notice.stage),
         listed=listed,
         overdue=overdue,

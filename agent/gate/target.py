@@ -13,7 +13,7 @@ from agent.gate.moment import AHEAD
 from agent.gate.types import Kind, Outcome, Verdict, fails, passes, unknown
 from agent.gate.words import moment_en, moment_fr, names, sum_en, sum_fr
 from agent.model import Policy, Protected, ServiceClass
-from agent.stages import ANNEX, EXTENDED, RESTRICTED, least_days, least_debt
+from agent.stages import ANNEX, EXTENDED, REMOTE, RESTRICTED, least_days, least_debt
 
 #: Statuses whose protection two persons may lift for one case; a care customer keeps everything but annex services by G-16.
 _LIFTABLE = frozenset({Protected.NATURAL_PERSON, Protected.REGULATED, Protected.CARE})
@@ -43,6 +43,13 @@ def debtor_and_target(f: Facts) -> Outcome:
     until = min((edge for edge in edges if edge > f.now), default=None)
     if not valid:
         return fails("aucun raccordement valide", "no valid attachment", until=until)
+    mixed = [name for name in f.targets if name in f.world.inseparable]
+    if mixed:  # of a measure in force, what can not be told apart is not refused any more; it needs no end for that
+        return fails(
+            f"service indiscernable d'autres sur cette passerelle (TARGET_NOT_SEPARABLE) : {names(mixed)}",
+            f"service that can not be told apart on this gateway (TARGET_NOT_SEPARABLE): {names(mixed)}",
+            kind=Kind.APPLY,
+        )
     fr, en = f"débiteur {company.name}, contrat {company.contract}", f"debtor {company.name}, contract {company.contract}"
     return passes(fr, en, until=until)
 
@@ -98,7 +105,11 @@ def public_conditions(policy: Policy) -> tuple[str, str]:
 
 
 def classes_suspendable(f: Facts) -> Outcome:
-    """G-16. Only annex services, at stage 4 extended ones as well, and only such as the unpaid invoices are for."""
+    """G-16. Only annex services, at stage 4 extended ones as well, and only such as the unpaid invoices are for.
+
+    What hits everything remote hits every such service of the customer: then the notice must name all of them, so that each is one
+    that is unpaid (here), not paid in advance (G-17) and the provider's own (G-02).
+    """
     if f.company is None:
         return unknown("société inconnue de l'inventaire", "company not in the inventory")
     classes = {ServiceClass.ANNEX, ServiceClass.EXTENDED} if f.stage >= EXTENDED else {ServiceClass.ANNEX}
@@ -110,6 +121,10 @@ def classes_suspendable(f: Facts) -> Outcome:
             wrong.append(name)
     if wrong:
         return fails(f"services jamais suspendus : {names(wrong)}", f"services never suspended: {names(wrong)}")
+    unnamed = [one.service for one in f.company.subscriptions if one.service not in f.targets and not _stays_on(f, one.service)]
+    if f.extent == REMOTE and unnamed:
+        fr, en = "services que tout ce qui est distant comprend, non annoncés", "services of everything remote, not announced"
+        return fails(f"{fr} : {names(unnamed)}", f"{en}: {names(unnamed)}")
     if f.policy.confine_to_unpaid_service:
         unpaid = {line.service for invoice in f.counted for line in invoice.lines if line.kind == "service" and line.amount > 0}
         paid = [name for name in f.targets if name not in unpaid]
@@ -124,6 +139,18 @@ def classes_suspendable(f: Facts) -> Outcome:
     else:
         fr, en = "services annexes seulement", "annex services only"
     return passes(f"{fr} : {names(f.targets)}", f"{en}: {names(f.targets)}", until=f.ripens)
+
+
+def _stays_on(f: Facts, name: str) -> bool:
+    """Is a service of a class that is never cut, or known by its addresses and in such a class for this customer?
+
+    One that is known by name can not be kept whole: the customer's resolver may say another address than ours.
+    """
+    service, own = f.services.get(name), f.company.subscription(name) if f.company else None
+    if service is None:
+        return False
+    narrowed = own is not None and own.class_ is not None and not own.class_.suspendable
+    return not service.class_.suspendable or (narrowed and not service.names)
 
 
 def not_prepaid(f: Facts) -> Outcome:
@@ -192,6 +219,18 @@ def _gentler(f: Facts, stage: int) -> tuple[str, str]:
 
 def _extended_lacks(f: Facts) -> Outcome | None:
     """What stage 4 takes besides, as far as it is not there: a clause of the contract, and an earlier notice without effect."""
+    if f.extent == REMOTE and f.policy.stage4_extent != REMOTE:
+        return fails(
+            "la politique n'étend pas le palier 4 à tout ce qui est distant",
+            "the policy does not extend stage 4 to everything remote",
+        )
+    lost = [name for name in f.case.notice.kept if f.extent == REMOTE and not _stays_on(f, name)]
+    if lost:
+        return fails(
+            f"annoncés comme restant en service, et pourtant distants : {names(lost)}",
+            f"announced to stay on, and yet part of everything remote: {names(lost)}",
+            f.case.notice.facts,
+        )
     if not f.policy.suspension_clause:
         return fails("aucune clause de suspension indiquée pour le palier 4", "no suspension clause is given for stage 4")
     if not f.case.preceded:

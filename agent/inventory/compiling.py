@@ -20,8 +20,8 @@ from typing import Final
 from agent.errors import ConfigError, Problem
 from agent.inventory.files import Files, scan
 from agent.inventory.store import FORM, connect
-from agent.model import Company, Shape
-from agent.policy import Catalogue, Code, company_shapes, fingerprint, read, rows
+from agent.model import Company, Ends, Shape
+from agent.policy import Catalogue, Code, company_ends, company_shapes, fingerprint, read, rows
 from agent.ruleset import standing_keys
 
 #: Inventories left in the cache besides the one in force.
@@ -41,6 +41,7 @@ CREATE TABLE standing_keys(
 ) WITHOUT ROWID;
 CREATE TABLE links(name TEXT, company TEXT, vrf INTEGER, PRIMARY KEY(name, company, vrf)) WITHOUT ROWID;
 CREATE TABLE shapes(service TEXT, family INTEGER, prefixlen INTEGER, interface INTEGER, dedicated INTEGER);
+CREATE TABLE ends(family INTEGER, prefixlen INTEGER, interface INTEGER, other INTEGER, other_interface INTEGER);
 CREATE TABLE networks(site TEXT, family INTEGER, first BLOB, prefixlen INTEGER);
 """
 
@@ -87,9 +88,11 @@ def _write(path: Path, files: Files, digest: str) -> None:
         database.executescript(_TABLES)
         database.execute("BEGIN")
         shapes: set[Shape] = set()
+        ends: set[Ends] = set()
 
         def keep(catalogue: Catalogue, company: Company) -> None:
             shapes.update(company_shapes(company, catalogue.services))
+            ends.update(company_ends(company, catalogue.services, catalogue.policies))
             _write_company(database, company, catalogue)
 
         catalogue = read(files.documents, files.streams(), keep, problems=files.problems)
@@ -99,6 +102,9 @@ def _write(path: Path, files: Files, digest: str) -> None:
         database.executemany(
             "INSERT INTO shapes VALUES(?, ?, ?, ?, ?)",
             [(each.service, each.family, each.prefixlen, each.interface, each.dedicated) for each in shapes],
+        )
+        database.executemany(
+            "INSERT INTO ends VALUES(?, ?, ?, ?, ?)", [(family, length, named, *other) for family, length, named, other in ends]
         )
         database.executemany("INSERT INTO meta VALUES(?, ?)", [("form", FORM), ("digest", digest)])
         database.execute("COMMIT")

@@ -15,13 +15,13 @@ from typing import Final
 
 import agent
 from agent.errors import ConfigError, Problem
-from agent.model import Attachment, Company, Network, Policy, Selector, Service, Shape, StandingKey
+from agent.model import Attachment, Company, Ends, Network, Policy, Selector, Service, Shape, StandingKey
 from agent.policy import Code, protected_selectors, rows
 from agent.policy.kinds import network
 
 #: Changes with the tables; an inventory of another form is compiled again. The version is part of it, because a new version
 #: may check more.
-FORM: Final = f"{agent.__version__}/6"
+FORM: Final = f"{agent.__version__}/7"
 #: Decoded companies kept for the next look-up.
 _KEEP_COMPANIES: Final = 256
 
@@ -82,6 +82,10 @@ class SqliteInventory:
                 "SELECT service, family, prefixlen, interface, dedicated FROM shapes"
             )
         )
+        self._ends: frozenset[Ends] = frozenset(
+            (family, length, bool(named), (other, bool(other_named)))
+            for family, length, named, other, other_named in database.execute("SELECT * FROM ends")
+        )
         self._kept: OrderedDict[str, Company] = OrderedDict()
 
     def close(self) -> None:
@@ -107,6 +111,11 @@ class SqliteInventory:
     def shapes(self) -> frozenset[Shape]:
         """The set kinds that the attachments and subscriptions of all companies need."""
         return self._shapes
+
+    @property
+    def ends(self) -> frozenset[Ends]:
+        """What stays connected with what, of companies whose policy may take everything remote."""
+        return self._ends
 
     def company(self, company_id: str) -> Company | None:
         """One company, or None. About 60 us, less for one of the last few hundred."""

@@ -33,7 +33,7 @@ from agent.kernel.memory import check_key, check_structure
 from agent.kernel.netlink import failure
 from agent.kernel.xtrules import CHAIN_PREFIX, XtChain, XtRule, ipset_name, xt_chains
 from agent.model import Family
-from agent.rules import Change, Element, Found, Key, MemberSet, Observed, Structure, Use
+from agent.rules import Change, Element, EnterTranslated, Found, Key, MemberSet, Observed, Structure, Use
 
 _FAMILIES: tuple[Family, ...] = (4, 6)
 _HOOKS = ("FORWARD", "INPUT")
@@ -158,6 +158,12 @@ class IptablesKernel:
                     errno=errno.EOPNOTSUPP,
                     what="stage 4 is not made in legacy iptables: its exceptions are pairs of networks",
                     mend="Take 4 out of the policies' stages, or use nf_tables (kernel: nft)",
+                )
+            if any(isinstance(rule, EnterTranslated) for chain in change.structure.chains for rule in chain.rules):
+                raise KernelError(
+                    errno=errno.EOPNOTSUPP,
+                    what="services before NAT are not made in legacy iptables",
+                    mend="Write the addresses that they are led to (without before_nat), or use nf_tables (kernel: nft)",
                 )
             if any(members.other is not None for members in change.structure.sets):
                 raise KernelError(

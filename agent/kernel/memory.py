@@ -18,12 +18,14 @@ from agent.model import L4
 from agent.nfttext import MOST_KBIT
 from agent.rules import (
     TABLE,
+    AskedFor,
     Asking,
     Chain,
     Change,
     DispatchFamily,
     Element,
     EnterMembers,
+    EnterTranslated,
     Found,
     Key,
     LookupService,
@@ -221,7 +223,7 @@ def _targets(chain: Chain, maps: dict[str, ServiceMap]) -> Iterable[str]:
             yield from {entry.chain for entry in maps[rule.map].entries}
         elif isinstance(rule, RefuseMembers):
             yield REFUSE
-        elif isinstance(rule, EnterMembers):
+        elif isinstance(rule, EnterMembers | EnterTranslated | AskedFor):
             yield rule.chain
 
 

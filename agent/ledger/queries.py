@@ -19,6 +19,7 @@ STANDING = """
     ORDER BY company, case_id LIMIT :limit
 """
 COMPANIES_IN_FORCE = "SELECT DISTINCT company FROM measures WHERE company > ? ORDER BY company LIMIT ?"
+AT_REMOTE = "SELECT DISTINCT company FROM measures WHERE services LIKE '{%' AND json_extract(services, '$.extent') = 'remote'"
 MEASURES_OF = "SELECT * FROM measures WHERE company = ? ORDER BY case_id"
 
 # Each of these reads a range of one index; `!=` would read all of it, so a changed basis is asked for from both sides.

@@ -307,6 +307,10 @@ class Ledger:
         """Companies with a measure in force: at most so many of those whose id comes after this one, in order."""
         return [company for (company,) in self._all(queries.COMPANIES_IN_FORCE, (after, limit))]
 
+    def companies_at_remote(self) -> list[str]:
+        """Companies with a measure on everything remote in force. Reads all measures in force: for a start."""
+        return [company for (company,) in self._all(queries.AT_REMOTE, ())]
+
     def measures_of(self, company: str) -> tuple[InForce, ...]:
         """The measures in force of one company, ordered by case."""
         return tuple(map(read_measure, self._all(queries.MEASURES_OF, (company,))))

@@ -22,8 +22,8 @@ from agent.judge import Judged, Judgement
 from agent.leases import Lease
 from agent.lookout.place import Place
 from agent.model import Company
-from agent.proof import prove_members
 from agent.record import standing
+from agent.rules import Element
 
 #: A dry run is made for a lease of this length; how long it is does not matter for what it matches.
 _DRY_RUN = timedelta(hours=1)
@@ -142,7 +142,7 @@ def _preflight(
         return  # not everything was looked at yet since the start
     told = {target: (past, last) for target, (past, last) in pasts.items() if past is not None}
     found = preflight(told, wanted=wanted, per_hour=per_hour, now=now)
-    matches = sum(_dry_run(gateway, company, one, now) for one in cases)
+    matches = sum(dry_run(gateway, company, one, now) for one in cases)
     green, last = found.green and not matches, cases[0].case.preflight
     own = f"preflight:{company.id}:"
     if (
@@ -166,15 +166,19 @@ def _preflight(
     )
 
 
-def _dry_run(gateway: Gateway, company: Company, one: Judged, now: datetime) -> int:
+def dry_run(gateway: Gateway, company: Company, one: Judged, now: datetime) -> int:
     """The measure of a case, compiled and proven without being loaded: how many of its elements could match local traffic."""
     measure = one.measure
     lease = Lease(
         case=one.case.id, services=measure.services, until=now + _DRY_RUN, effect=replace(measure.effect, hours=()), since=now
     )
-    elements = gateway.wanted(company, [lease], now)
+    rules = gateway.rules
+    elements: tuple[Element, ...] = ()
     try:
-        prove_members(elements, company, set(measure.services), gateway.rules.proven, gateway.links)
+        if lease.remote and rules.needs.rest is None:
+            rules = rules.for_stage_4(on=True)
+        elements = gateway.wanted(company, [lease], now, rules)
+        rules.prove(elements, company, [lease], gateway.links)
     except ProofFailed:
         return len(elements) or 1
     return 0

@@ -19,7 +19,7 @@ from agent.policy.checks import Place, Reach, Written, check_services, effective
 from agent.policy.customers import Catalogue, Population, read_company
 from agent.policy.floors import BOUNDS, at_floor
 from agent.policy.kinds import ident, known
-from agent.policy.memory import MemoryInventory, company_shapes, protected_selectors
+from agent.policy.memory import MemoryInventory, company_ends, company_shapes, protected_selectors
 from agent.policy.nodes import Table
 from agent.policy.policies import read_policy
 from agent.policy.problems import Code, Problems
@@ -36,6 +36,7 @@ __all__ = [
     "Loaded",
     "MemoryInventory",
     "at_floor",
+    "company_ends",
     "company_shapes",
     "effective_class",
     "fingerprint",

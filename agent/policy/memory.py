@@ -6,9 +6,10 @@ Rule of this room: it answers exactly like the stored inventory; it only holds e
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
-from agent.model import Attachment, Company, Family, Network, Policy, Selector, Service, Shape, StandingKey, Subscription
+from agent.model import Attachment, Company, Ends, Family, Network, Policy, Selector, Service, Shape, StandingKey, Subscription
 from agent.policy.checks import effective_class
-from agent.ruleset import standing_keys
+from agent.ruleset import ends_of, standing_keys
+from agent.stages import EXTENDED, REMOTE
 
 
 class _Set(Protocol):
@@ -29,6 +30,9 @@ class MemoryInventory:
         self._loaded = loaded
         self._shapes = frozenset(
             shape for company in loaded.companies.values() for shape in company_shapes(company, loaded.services)
+        )
+        self._ends = frozenset(
+            ends for company in loaded.companies.values() for ends in company_ends(company, loaded.services, loaded.policies)
         )
         self._billing = {
             (source, customer): company.id
@@ -55,6 +59,11 @@ class MemoryInventory:
     def shapes(self) -> frozenset[Shape]:
         """The set kinds that the attachments and subscriptions of all companies need."""
         return self._shapes
+
+    @property
+    def ends(self) -> frozenset[Ends]:
+        """What stays connected with what, of companies whose policy may take everything remote."""
+        return self._ends
 
     def company(self, company_id: str) -> Company | None:
         """One company, or None."""
@@ -116,6 +125,13 @@ def protected_selectors(services: Mapping[str, Service]) -> Iterator[tuple[str, 
         if not service.class_.suspendable:
             for selector in service.selectors:
                 yield service.id, selector
+
+
+def company_ends(company: Company, services: Mapping[str, Service], policies: Mapping[str, Policy]) -> Iterator[Ends]:
+    """What one company would stay connected with, if its policy may take everything remote from it at all."""
+    policy = policies.get(company.policy)
+    if policy is not None and EXTENDED in policy.stages and policy.stage4_extent == REMOTE:
+        yield from ends_of(company, services)
 
 
 def company_shapes(company: Company, services: Mapping[str, Service]) -> Iterator[Shape]:

@@ -30,7 +30,7 @@ _SUMS: Final = frozenset({"min_debt", "stage2_min_debt", "stage3_min_debt", "sta
 _OF_STAGE: Final = {
     2: ("stage2_min_debt", "stage2_min_days", "stage2_kbit", "effective_hours"),
     3: ("stage3_min_debt", "stage3_min_days"),
-    4: ("stage4_min_debt", "stage4_min_days", "suspension_clause"),
+    4: ("stage4_min_debt", "stage4_min_days", "stage4_extent", "suspension_clause"),
 }
 
 #: Where the conditions for a public body are recorded. Elsewhere they would say nothing, and hide that the profile is wrong.
@@ -57,6 +57,7 @@ def read_policy(policy_id: str, table: Table) -> Policy | None:
         "stages": tuple(sorted(table.many("stages", kinds.between(1, 4), base.stages))),
         "effective_hours": table.many("effective_hours", kinds.hours, base.effective_hours),
         "suspension_clause": table.may("suspension_clause", kinds.words, base.suspension_clause),
+        "stage4_extent": table.may("stage4_extent", kinds.one_of("services", "remote"), base.stage4_extent),
     }
     table.may("stage", kinds.one_of("3"), "3")  # how `stages: 3`, the default, was once written
     for name, bound in BOUNDS.items():

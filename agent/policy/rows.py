@@ -90,7 +90,12 @@ def read_service(row: str) -> Service:
     """The service of a row that `write` made."""
     found = json.loads(row)
     selectors = tuple(
-        Selector(prefix=_network(each["prefix"]), protocol=L4(each["protocol"]), ports=_pairs(each.get("ports", ())))
+        Selector(
+            prefix=_network(each["prefix"]),
+            protocol=L4(each["protocol"]),
+            ports=_pairs(each.get("ports", ())),
+            before_nat=each.get("before_nat", False),
+        )
         for each in found.get("selectors", ())
     )
     names = tuple(

@@ -36,6 +36,14 @@ def read_service(service_id: str, table: Table) -> Written | None:
         table.report(table.line_of("selectors"), Code.BAD_VALUE, what, "Write the prefixes they lie in.", key="selectors")
     if table.sound and len(set(names)) < len(names):
         table.report(table.line_of("selectors"), Code.TWICE, "a name is given twice", "Keep it once.", key="selectors")
+    if table.sound and dedicated and any(selector.before_nat for group in groups for selector, _ in group):
+        what = "a dedicated service before NAT: which customer's own address it leads to can not be told"
+        table.report(table.line_of("dedicated"), Code.BAD_VALUE, what, "Write the addresses behind it.", key="dedicated")
+    views = {selector.before_nat for group in groups for selector, _ in group} | ({False} if names else set())
+    if table.sound and class_.suspendable and len(views) > 1:
+        what = f"service {service_id} is reached by an address before NAT and by one behind it"
+        mend = "Make two services of it: a packet may have both addresses, and could not be told from either."
+        table.report(table.line_of("selectors"), Code.TARGET_NOT_SEPARABLE, what, mend, key="selectors")
     if table.sound and class_.suspendable and not any(groups) and not names:
         mend = "Add `selectors:`, or give the service a class that is never cut (D, E, P, R, L)."
         table.report(table.line, Code.NO_SELECTOR, f"class {class_} without a selector: nothing could be suspended", mend)
@@ -61,6 +69,15 @@ def _read_selectors(table: Table) -> tuple[tuple[tuple[Selector, Place], ...], t
     names = table.many("names", kinds.host_name)
     protocol = table.need("protocol", kinds.choice(L4))
     ports = table.many("ports", kinds.ports)
+    before_nat = table.may("before_nat", kinds.truth, False)
+    if table.sound and before_nat and names:
+        table.report(
+            table.line_of("before_nat"),
+            Code.BAD_VALUE,
+            "before_nat with names",
+            "Write the address that customers see as `prefixes`.",
+            key="before_nat",
+        )
     if not prefixes and not names and table.sound:
         table.report(table.line, Code.MISSING, "prefixes is missing", "Add `prefixes: [192.0.2.10/32, ...]`.")
     if table.sound and protocol is L4.ANY and ports:
@@ -76,5 +93,7 @@ def _read_selectors(table: Table) -> tuple[tuple[tuple[Selector, Place], ...], t
     if not table.done():
         return (), ()
     place, ports = Place(table.file, table.line), tuple(sorted(ports))
-    selectors = tuple((Selector(prefix=prefix, protocol=protocol, ports=ports), place) for prefix in prefixes)
+    selectors = tuple(
+        (Selector(prefix=prefix, protocol=protocol, ports=ports, before_nat=before_nat), place) for prefix in prefixes
+    )
     return selectors, tuple(Named(name=name, protocol=protocol, ports=ports) for name in names)

@@ -13,8 +13,8 @@ from decimal import Decimal
 from typing import Final, Literal
 
 from agent.model import Mode, Policy, Window
-from agent.policy.wording import ARTICLES, CONSUMER, DIGEST, DOWNWARDS, LAST, PUBLIC, TITLE, UPWARDS
-from agent.stages import below, hours_words, least_days, least_debt
+from agent.policy.wording import ARTICLES, CONSUMER, DIGEST, DOWNWARDS, EVERYTHING, LAST, PUBLIC, TITLE, UPWARDS
+from agent.stages import REMOTE, SERVICES, below, hours_words, least_days, least_debt
 
 Language = Literal["fr", "en"]
 
@@ -246,13 +246,19 @@ def _stages(policy: Policy, language: Language) -> Mapping[str, str]:
         1: say("un avis, sans que rien ne soit refusé", "a notice, with nothing refused"),
         2: restricted,
         3: say("la suspension de services annexes", "the suspension of annex services"),
-        4: say("celle de services distants étendus aussi", "that of extended remote services as well"),
+        4: say("celle de services distants étendus aussi", "that of extended remote services as well")
+        if policy.stage4_extent == SERVICES
+        else say(
+            "celle de tout ce qui est distant, si la mise en demeure l'annonce expressément",
+            "that of everything remote, where the formal notice expressly announces it",
+        ),
     }
     stage = say("palier", "stage")
     real = [one for one in policy.stages if one > 1]
     steps = " " + _line(UPWARDS[language]) if len(policy.stages) > 1 else ""
     if 4 in policy.stages:
         steps += " " + _line(LAST[language]).format(clause=clause)
+        steps += " " + _line(EVERYTHING[language]) if policy.stage4_extent == REMOTE else ""
     minutes = policy.drain_minutes
     return {
         "measures": _listed([f"{measures[one]} ({stage} {one})" for one in policy.stages], say(" ou ", " or ")),

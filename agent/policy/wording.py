@@ -85,6 +85,18 @@ somebody of the legal role in each case, and a declared local application at eac
 """,
 }
 
+#: What everything remote leaves on, and what it takes.
+EVERYTHING: Final = {
+    "fr": """\
+Étendu à tout ce qui est distant, il laisse les échanges au sein de chaque site, ce dont les applications locales dépendent, et
+ce qui reste toujours en service ; la mise en demeure nomme chaque service souscrit qu'il atteint.
+""",
+    "en": """\
+Extended to everything remote, it leaves traffic within each site, what local applications depend on, and what always stays on;
+the formal notice names every subscribed service that it reaches.
+""",
+}
+
 #: How a gentler measure follows a stronger one.
 DOWNWARDS: Final = {
     "fr": """\

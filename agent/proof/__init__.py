@@ -11,7 +11,9 @@ Rules of this room:
 4. At stage 4 a refusal has a member end alone. Then everything protected and essential, and every pair, must have been let
    through before on that path; and a member comes with every pair of its site, or not at all.
 5. A set belongs to the service whose traffic reaches it. Elements are checked against that, right before the kernel.
-6. Other rules that let packets through early are ignored, and sets that only such rules ask: they can only make less be refused.
+6. What a client asked for, where the gateway leads it elsewhere, is an end of its own: a packet that is refused by it may go
+   nowhere that is protected, nor to another service or a site.
+7. Other rules that let packets through early are ignored, and sets that only such rules ask: they can only make less be refused.
 """
 
 from bisect import bisect_right
@@ -40,6 +42,7 @@ from agent.errors import ProofFailed
 from agent.model import ANY_LINKS, Company, Family, Links, Network, Selector, Service, StandingKey
 from agent.proof.paths import Box, packet_text, refused
 from agent.proof.rest import Leftover, Leftovers, prove_rest
+from agent.proof.translated import Clients
 from agent.rules import (
     Element,
     MemberSet,
@@ -63,13 +66,14 @@ class Proven:
     """What a structure that passed the proof guarantees: who owns each member set that something is refused by, by set name.
 
     `passing`: the sets whose members are only let through, or only looked at further. `leftovers`: the sets of stage 4, which no
-    service owns. `catalogue`: the services it was proven for.
+    service owns. `catalogue`: the services it was proven for. `apart`: the service ends that lie in no site's own network.
     """
 
     owners: Mapping[str, Owner]
     passing: frozenset[str] = frozenset()
     leftovers: Mapping[str, Leftover] = field(default_factory=dict)
     catalogue: Mapping[str, Service] = field(default_factory=dict)
+    apart: frozenset[End] = frozenset()
 
 
 def prove(
@@ -77,6 +81,9 @@ def prove(
     protected: Iterable[tuple[str, Selector]],
     local: Iterable[tuple[str, Network]],
     services: Mapping[str, Service],
+    kept: Iterable[Selector] | None = None,
+    *,
+    before: Proven | None = None,
 ) -> Proven:
     """Show that `structure` can refuse nothing but traffic between set members and one announced service per set.
 
@@ -86,17 +93,22 @@ def prove(
             in `services` are protected anyway.
         local: every site's own networks, each with the site's id; read once, so an iterator over a database will do.
         services: the catalogue that was announced, by id.
+        kept: where packets are led that are never refused by what their client asked for; None: this gateway translates nothing
+            that is known of, and the address a client asked for is the packet's own.
+        before: what was proven of another structure against the same `local`, which is not read again for what it showed.
 
     Raises:
         ProofFailed: with one packet that could be refused and must not.
     """
+    protected = list(protected)
     claims = index(claims_of(protected, services))
+    clients = Clients(structure, services, protected, kept)
     sets = {members.name: members for members in structure.sets}
     owners: dict[str, Owner] = {}
     ends: dict[End, str] = {}
     leftovers = Leftovers(structure, claims)
     for box in refused(structure):
-        end = box.service_end
+        end = box.service_end if box.asked is None else clients.look(box)
         if box.set is None:
             raise ProofFailed(what="traffic is refused whoever sends it", witness=packet_text(box, end))
         if box.hook == "input" and not _is_named_host(end):
@@ -108,16 +120,19 @@ def prove(
             continue
         if end not in ends:
             ends[end] = _owner(box, end, claims)
+        if box.asked is not None:
+            clients.owner(box, end, ends[end])
         _prove_dedicated(box, end, services[ends[end]], sets[box.set])
         owner = owners.setdefault(box.set, Owner(service=ends[end], members=sets[box.set]))
         if owner.service != ends[end]:
             raise ProofFailed(
                 what=f"set {box.set} is reached by traffic of {owner.service} and of {ends[end]}", witness=packet_text(box, end)
             )
-    _prove_local(ends, local)
+    if before is None or clients.asked or not before.apart >= ends.keys():
+        _prove_local(ends, local, clients)
     harmless = (Use.DRAIN, Use.GATE, Use.PAIR)
     passing = frozenset(one.name for one in structure.sets if one.use in harmless and one.name not in owners)
-    return Proven(owners=owners, passing=passing, leftovers=leftovers.found, catalogue=services)
+    return Proven(owners=owners, passing=passing, leftovers=leftovers.found, catalogue=services, apart=frozenset(ends))
 
 
 def prove_members(
@@ -127,7 +142,7 @@ def prove_members(
     proven: Proven,
     links: Links = ANY_LINKS,
     *,
-    stage: int = 3,
+    remote: Collection[str] = (),
 ) -> None:
     """The last check before the kernel: may these elements be added for this company and its living measure?
 
@@ -137,13 +152,13 @@ def prove_members(
         services: ids of the services that the living measure names.
         proven: what `prove` gave for the structure that is loaded.
         links: the links that are there, as in `ruleset.members`.
-        stage: of the measure.
+        remote: those among `services` that measures on everything remote name.
 
     Raises:
         ProofFailed: an element is not at an attachment of the company, or its service is not in the measure, not
             subscribed to at that site, or of a class that is never cut; or it would stay for ever.
     """
-    prove_rest(elements, company, services, proven.catalogue, proven.leftovers, links, stage=stage)
+    prove_rest(elements, company, remote, proven.catalogue, proven.leftovers, links)
     known: dict[tuple[int, int, bool, bytes], list[str]] = {}
     for site, attachment in company.attachments():
         for prefix, interface in places(attachment, links):
@@ -257,11 +272,12 @@ def _is_named_host(end: End) -> bool:
     return one_host and end.protocol in ((TCP, TCP), (UDP, UDP)) and end.ports != ALL_PORTS
 
 
-def _prove_local(ends: Mapping[End, str], local: Iterable[tuple[str, Network]]) -> None:
+def _prove_local(ends: Mapping[End, str], local: Iterable[tuple[str, Network]], clients: Clients) -> None:
     """No service end may lie in a site's own network: then no packet within a site, or between sites, has one."""
     spans = {family: _united(end.address for end in ends if end.family == family) for family in FAMILIES}
     lows = {family: [low for low, _ in spans[family]] for family in FAMILIES}
     for site, network in local:
+        clients.prove_local(site, network)
         family: Family = 4 if network.version == 4 else 6
         low, high = span_of(network)
         position = bisect_right(lows[family], high) - 1

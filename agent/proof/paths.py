@@ -20,10 +20,12 @@ from agent.ends import (
 from agent.errors import ProofFailed
 from agent.model import Family, Network, Ports
 from agent.rules import (
+    AskedFor,
     CapMembers,
     Chain,
     DispatchFamily,
     EnterMembers,
+    EnterTranslated,
     LookupService,
     MemberSet,
     PassAll,
@@ -59,6 +61,8 @@ class Box(NamedTuple):
     side: Side | None
     #: Rules before, on this path, that let packets through.
     passed: tuple[Rule, ...] = ()
+    #: What their clients asked for, and whether these are answers to them; None: it does not matter on this path.
+    asked: tuple[End, bool] | None = None
 
     @property
     def service_end(self) -> End:
@@ -114,6 +118,13 @@ def _followed(named: Named, rule: Rule, box: Box) -> Iterator[tuple[str, Box]]:
                 hit = inside and _cut(inside, entry.prefix, PROTOCOLS[entry.protocol], entry.ports, rule.side)
                 if hit is not None:
                     yield entry.chain, hit
+        case EnterTranslated() if rule.family == box.family:
+            yield rule.chain, box
+        case AskedFor() if rule.prefix.version == box.family:
+            protocol = overlap(box.protocol, PROTOCOLS[rule.protocol])
+            if protocol is not None:
+                asked = End(box.family, protocol, span_of(rule.prefix), rule.ports)
+                yield rule.chain, box._replace(protocol=protocol, asked=(asked, rule.answers))
         case EnterMembers() if _known(named.sets, rule.set).family == box.family:
             yield rule.chain, box  # whoever they are: it is the set at the refusal that counts
         case RefuseMembers() if _known(named.sets, rule.set).family == box.family:

@@ -21,7 +21,7 @@ from agent.rules import (
     Structure,
     Use,
 )
-from agent.ruleset import key_bytes, other_end, places
+from agent.ruleset import key_bytes, known_by_name, other_end, places
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,14 +78,20 @@ class Leftovers:
     def _without(self, end: End, map_name: str) -> Iterator[End]:
         """What of `end` no entry of a map lets through."""
         if map_name not in self._indexes:
-            self._indexes[map_name] = index(_entries(self._maps[map_name]))
-        left = [end]
-        for spared in touching(end, self._indexes[map_name]):
-            left = [part for one in left for part in _less(one, spared.end)]
-        yield from left
+            self._indexes[map_name] = index(entries_of(self._maps[map_name]))
+        yield from without(end, self._indexes[map_name])
 
 
-def _entries(services: ServiceMap) -> Iterator[Claim]:
+def without(end: End, claims: Mapping[Family, Index]) -> list[End]:
+    """What of `end` nobody claims."""
+    left = [end]
+    for spared in touching(end, claims):
+        left = [part for one in left for part in _less(one, spared.end)]
+    return left
+
+
+def entries_of(services: ServiceMap) -> Iterator[Claim]:
+    """The entries of a map as claims of nobody."""
     for entry in services.entries:
         yield Claim(End(services.family, PROTOCOLS[entry.protocol], span_of(entry.prefix), entry.ports), entry.chain, None)
 
@@ -122,22 +128,19 @@ def prove_rest(
     catalogue: Mapping[str, Service],
     leftovers: Mapping[str, Leftover],
     links: Links,
-    *,
-    stage: int,
 ) -> None:
     """May these elements of stage 4 be added? All that a place stays connected with must come with it, and last longer.
 
     Args:
         elements: everything that is to be added for the company in one transaction.
         company: the debtor.
-        services: ids of the services that the living measure names.
+        services: ids of the services that living measures on everything remote name; none where there is no such measure.
         catalogue: every service by id.
         leftovers: the sets of stage 4 that were proven.
         links: the links that are there.
-        stage: of the measure.
 
     Raises:
-        ProofFailed: the measure is of a lower stage, the place is not the company's or none of the services is delivered there, or
+        ProofFailed: no measure reaches so far, the place is not the company's or none of the services is delivered there, or
             the site would lose something it must keep.
     """
     lasting = {Key(set=e.set, key=e.key): e.timeout_ms for e in elements}
@@ -147,8 +150,10 @@ def prove_rest(
             continue
         sites = [site for site in company.sites if _is_at(element, leftover.members, site, links)]
         fault = ""
-        if stage < 4:
-            fault = f"is of stage 4, but the measure of stage {stage}"
+        if not services:
+            fault = "is of stage 4, and no measure is on everything remote"
+        elif named := known_by_name(company, catalogue):
+            fault = f"would lose {named[0]}, which company {company.id} must keep and which is known by name"
         elif not sites:
             fault = f"is no attachment of company {company.id}"
         elif not any(_delivered(company, site, services, catalogue) for site in sites):
@@ -199,8 +204,9 @@ def _delivered(company: Company, site: Site, services: Collection[str], catalogu
 
 def _kept(company: Company, site: Site, catalogue: Mapping[str, Service], links: Links) -> Iterable[tuple[Network, str | None]]:
     """The site itself, what its software needs, and the services that this company has in a class that is never cut."""
+    every = Links(members=links.members)
     for attachment in site.attachments:
-        yield from places(attachment, links)
+        yield from places(attachment, every)
     for dependency in site.dependencies:
         yield ip_network(dependency.probe.address), None
     for subscription in company.subscriptions:

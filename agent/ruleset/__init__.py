@@ -34,14 +34,13 @@ from agent.ruleset.naming import (
     split_key,
     stem,
 )
-from agent.ruleset.rest import Ends, Rest, ends_of, places
+from agent.ruleset.rest import Rest, ends_of, is_exception, known_by_name, places
 from agent.ruleset.wanted import candidates, may_suspend, members, standing_keys
 
 __all__ = [
     "INTERFACE_BYTES",
     "NO_NEEDS",
     "REFUSE",
-    "Ends",
     "Needs",
     "Rest",
     "candidates",
@@ -49,8 +48,10 @@ __all__ = [
     "ends_of",
     "has_family",
     "interface_of",
+    "is_exception",
     "key_bytes",
     "key_length",
+    "known_by_name",
     "may_suspend",
     "members",
     "other_end",

@@ -1,11 +1,11 @@
 """Floor 1, ruleset. Services and kinds of attachment -> sets, maps and chains."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
-from agent.model import L4, Family, Service, Shape
+from agent.model import L4, Family, Selector, Service, Shape
 from agent.rules import (
     Bounds,
     CapMembers,
@@ -27,6 +27,7 @@ from agent.rules import (
 )
 from agent.ruleset.naming import FAMILIES, REFUSE, chain_name, has_family, set_name
 from agent.ruleset.rest import NO_PATH, Path, Rest, asking, path
+from agent.ruleset.translated import NOTHING, translated
 from agent.spans import box_order, covers, disjoint, listed_by_port
 
 #: For each map and direction. Every packet on the gateway pays for each (`bench/forwarding.py`: half a per cent).
@@ -40,13 +41,15 @@ class Needs:
     `cap`: a bandwidth cap. `drain`: connections that are open may go on for a while. `tracked`: the gateway tracks connections
     already, so that a rule may ask which are open. Where it does not, such a rule would make it track everybody's; there a
     drain lets everything of that customer and service through until it ends, because a doubt resolves to service on.
-    `rest`: stage 4, and what it is made from.
+    `rest`: stage 4, and what it is made from. `kept`: where packets are led that are never refused by what their client asked for;
+    None: nobody is refused anything by that (see `translated`).
     """
 
     cap: bool = False
     drain: bool = False
     tracked: bool = False
     rest: Rest | None = None
+    kept: tuple[Selector, ...] | None = None
 
     @property
     def uses(self) -> tuple[Use, ...]:
@@ -71,6 +74,12 @@ def structure(services: Mapping[str, Service], shapes: Iterable[Shape], needs: N
     sets: list[MemberSet] = []
     chains: list[Chain] = []
     entries: dict[tuple[str, Family, bool], list[ServiceEntry]] = {}
+    served = [
+        (service, family)
+        for family in FAMILIES
+        for service in _with_shapes(services, [s for s in shapes if s.family == family], family)
+    ]
+    seen = translated(services, served, needs.kept) if needs.kept is not None else NOTHING
     for family in FAMILIES:
         of_family = sorted((s for s in shapes if s.family == family), key=_longest_first)
         for service in _with_shapes(services, of_family, family):
@@ -91,7 +100,8 @@ def structure(services: Mapping[str, Service], shapes: Iterable[Shape], needs: N
             )
             sets += mine
             for way in ("to", "from"):
-                chains.append(_service_chain(service, family, way, mine, needs, rest))
+                chain = _service_chain(service, family, way, mine, needs, rest)
+                chains.append(replace(chain, rules=(*seen.first(service, family, way), *chain.rules)))
                 for ranged in (False, True):
                     entries.setdefault((way, family, ranged), []).extend(_entries(service, family, way, ranged=ranged))
     maps = tuple(
@@ -99,9 +109,11 @@ def structure(services: Mapping[str, Service], shapes: Iterable[Shape], needs: N
         for (way, family, ranged), found in sorted(entries.items(), key=lambda item: (item[0][1], item[0][0] != "to", item[0][2]))
         if found
     )
-    chains += rest.chains
+    chains += (*rest.chains, *seen.chains)
     return Structure(
-        sets=(*sets, *rest.sets), maps=(*maps, *rest.maps), chains=(*_base_chains(maps, rest), *chains, *_refuse_chain(chains))
+        sets=(*sets, *rest.sets),
+        maps=(*maps, *rest.maps, *seen.maps),
+        chains=(*seen.before(_base_chains(maps, rest)), *chains, *_refuse_chain(chains)),
     )
 
 
@@ -201,7 +213,9 @@ def _refuse_chain(chains: list[Chain]) -> Iterator[Chain]:
 
 def _entries(service: Service, family: Family, way: Literal["to", "from"], *, ranged: bool) -> Iterator[ServiceEntry]:
     chain = chain_name(service.id, family, way)
-    selectors = [s for s in service.selectors if s.prefix.version == family and listed_by_port(s) is not ranged]
+    selectors = [
+        s for s in service.selectors if not s.before_nat and s.prefix.version == family and listed_by_port(s) is not ranged
+    ]
     if ranged:
         boxes = disjoint(selectors)
     else:

@@ -15,7 +15,7 @@ from functools import partial
 from ipaddress import ip_network
 from typing import TypeVar
 
-from agent.model import ANY_LINKS, L4, Address, Attachment, Company, Family, Links, Network, Selector, Service, Site
+from agent.model import ANY_LINKS, L4, Address, Attachment, Company, Ends, Family, Links, Network, Selector, Service, Site
 from agent.rules import (
     CapMembers,
     Chain,
@@ -52,16 +52,6 @@ _PAIRS = "pair_"
 LONGER_MS = 60_000
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, order=True)
-class Ends:
-    """A kind of pair: an attachment by prefix length and interface, and another network it stays connected with."""
-
-    family: Family
-    prefixlen: int
-    interface: bool
-    other: tuple[int, bool]
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rest:
     """What stage 4 is made from: the kinds of pair in use, and everything that is never cut."""
@@ -95,11 +85,11 @@ def path(rest: Rest, *, drain: bool, tracked: bool) -> Path:
         drain: connections that are open may go on for a while.
         tracked: rules may ask which are open.
     """
-    kinds = sorted({(ends.family, -ends.prefixlen, ends.interface) for ends in rest.ends})
+    kinds = sorted({(family, -prefixlen, interface) for family, prefixlen, interface, _ in rest.ends})
     uses = (Use.GATE, *((Use.DRAIN,) if drain else ()), Use.REST)
     sets = [_set(use, family, -negated, interface=interface) for use in uses for family, negated, interface in kinds]
-    sets += [_set(Use.PAIR, e.family, e.prefixlen, interface=e.interface, other=e.other) for e in sorted(rest.ends)]
-    maps = tuple(_maps(rest.spared))
+    sets += [_set(Use.PAIR, family, length, interface=named, other=other) for family, length, named, other in sorted(rest.ends)]
+    maps = tuple(maps_of(rest.spared, "spare", SPARE))
     families = [family for family in FAMILIES if any(one.family == family for one in sets)]
     chains = [
         Chain(name=_chain_name(family, side), rules=tuple(_rules(family, side, sets, maps, tracked=tracked)))
@@ -143,8 +133,8 @@ def _rules(family: Family, side: Side, sets: Iterable[MemberSet], maps: Iterable
     yield from asking(RefuseMembers, by_use[Use.REST], side)
 
 
-def _maps(spared: Iterable[Selector]) -> Iterator[ServiceMap]:
-    """What is never cut, by host and port, by ranges, and, where every protocol counts, by address alone."""
+def maps_of(spared: Iterable[Selector], name: str, chain: str) -> Iterator[ServiceMap]:
+    """What is let through, by host and port, by ranges, and, where every protocol counts, by address alone: on to `chain`."""
     spared = tuple(spared)
     for family in FAMILIES:
         mine = [selector for selector in spared if selector.prefix.version == family]
@@ -159,13 +149,13 @@ def _maps(spared: Iterable[Selector]) -> Iterator[ServiceMap]:
         whole = disjoint(one for one in mine if one.protocol is L4.ANY)
         for word, boxes, ranged in (("hosts", hosts, False), ("ranges", ranges, True), ("any", whole, True)):
             if boxes:
-                name = f"spare_{word}{family}"
-                yield ServiceMap(name=name, family=family, ranged=ranged, entries=_spare(boxes), ports=word != "any")
+                entries = _entries(boxes, chain)
+                yield ServiceMap(name=f"{name}_{word}{family}", family=family, ranged=ranged, entries=entries, ports=word != "any")
 
 
-def _spare(boxes: Iterable[Box]) -> tuple[ServiceEntry, ...]:
+def _entries(boxes: Iterable[Box], chain: str) -> tuple[ServiceEntry, ...]:
     return tuple(
-        ServiceEntry(prefix=prefix, protocol=protocol, ports=ports, chain=SPARE)
+        ServiceEntry(prefix=prefix, protocol=protocol, ports=ports, chain=chain)
         for prefix, protocol, ports in sorted(boxes, key=box_order)
     )
 
@@ -193,7 +183,7 @@ def ends_of(company: Company, catalogue: Mapping[str, Service]) -> Iterator[Ends
             for other in others:
                 if other[0].version == network.version:
                     shape, _ = other_end(*other)
-                    yield Ends(family=family, prefixlen=network.prefixlen, interface=interface is not None, other=shape)
+                    yield family, network.prefixlen, interface is not None, shape
 
 
 def spared_of(company: Company, site: Site, catalogue: Mapping[str, Service], here: Iterable[Placed]) -> tuple[Placed, ...]:
@@ -203,7 +193,7 @@ def spared_of(company: Company, site: Site, catalogue: Mapping[str, Service], he
         company: the debtor.
         site: one of its sites.
         catalogue: every service by id.
-        here: the site's own places, whether valid today or not.
+        here: the site's own places, whether valid today or not, and whether their links are there or not.
     """
     probes = (*(one.probe for one in site.dependencies), *(one.probe for one in site.local_applications))
     hosts = ((_host(probe.address), None) for probe in probes)
@@ -214,6 +204,21 @@ def spared_of(company: Company, site: Site, catalogue: Mapping[str, Service], he
         for selector in catalogue[subscription.service].selectors
     )
     return tuple(dict.fromkeys((*here, *hosts, *narrowed)))
+
+
+def known_by_name(company: Company, catalogue: Mapping[str, Service]) -> tuple[str, ...]:
+    """Services that are never cut for this company and known by name. So nothing of stage 4 is wanted of it.
+
+    They can not be kept whole: the company's resolver may say another address than ours.
+    """
+    return tuple(
+        subscription.service
+        for subscription in company.subscriptions
+        if subscription.class_ is not None
+        and not subscription.class_.suspendable
+        and subscription.service in catalogue
+        and catalogue[subscription.service].names
+    )
 
 
 def _host(address: Address) -> Network:

@@ -96,8 +96,9 @@ def _rest(
     drain_ms: int,
 ) -> Iterator[Element]:
     """Stage 4 at every attachment where one of the measure's services is delivered, with what is left of its lease."""
-    for site in company.sites:
-        here = tuple(placed for attachment in site.attachments for placed in rest.places(attachment, links))
+    every = Links(members=links.members)  # a network whose link is gone may come by another one
+    for site in company.sites if not rest.known_by_name(company, catalogue) else ():
+        here = tuple(placed for attachment in site.attachments for placed in rest.places(attachment, every))
         others = rest.spared_of(company, site, catalogue, here)
         for attachment in site.attachments:
             left_ms = reached.get((site.id, attachment), 0)
@@ -120,12 +121,13 @@ def standing_keys(company: Company, catalogue: Mapping[str, Service]) -> tuple[S
     """What `members` would want for a measure on every service, where the day has no say in it.
 
     Empty for a company with a dated attachment, one behind a VRF, whose members come and go, or one with a service that is known
-    by name. Made once when an inventory is compiled: to load 100 000 measures from these takes a fraction of what it takes to read
-    the companies.
+    by name or by an address before NAT. Made once when an inventory is compiled: to load 100 000 measures from these takes a
+    fraction of what it takes to read the companies.
     """
     if any(attachment.valid_from or attachment.valid_to or attachment.vrf for _, attachment in company.attachments()):
         return ()
-    if any(catalogue[one.service].names for one in company.subscriptions if one.service in catalogue):
+    known = [catalogue[one.service] for one in company.subscriptions if one.service in catalogue]
+    if any(service.names or service.before_nat for service in known):
         return ()
     return tuple(
         sorted(
@@ -174,6 +176,8 @@ def _valid(attachment: Attachment, today: date) -> bool:
 
 def _keys(service: Service, subscription: Subscription, attachment: Attachment, links: Links, use: Use) -> Iterator[Key]:
     """One key a place or, of a dedicated service, one for each of the company's own addresses."""
+    if service.before_nat and attachment.prefix is None:
+        return  # whether the service is led back into the site can not be seen where nobody knows the site's networks
     for network, interface in rest.places(attachment, links):
         family: Family = 4 if network.version == 4 else 6
         if not has_family(service, family):

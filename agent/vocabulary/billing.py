@@ -47,7 +47,7 @@ _PROOF: Fields = {"proof": text, "proof_sha256": sha256}
 _INSTALMENT = obj(required={"due_on": day, "amount": money}, optional={})
 _ANNOUNCES = obj(
     required={"services": list_of(identifier), "earliest_on": day},
-    optional={"stage": count, "kept": list_of(identifier)},
+    optional={"stage": count, "extent": one_of("services", "remote"), "kept": list_of(identifier)},
 )
 _STATES = list_of(
     one_of("sums", "deadline", "consequences", "kept", "how_to_pay", "how_to_dispute", "contact", "restore", "reopen")

@@ -7,8 +7,15 @@ from agent.vocabulary.types import BY, CASE, EventType, Origin, by_name
 
 _HOURS = obj(required={"days": list_of(count), "start": text, "end": text}, optional={})
 
-#: How an order takes effect. What is not said is what there was before there were stages: 3, always, open connections cut.
-_EFFECT: Fields = {"stage": count, "kbit": count, "drain_seconds": count, "hours": list_of(_HOURS)}
+#: How an order takes effect. What is not said is what there was before there were stages: 3, always, open connections cut,
+#: the services it names and nothing else.
+_EFFECT: Fields = {
+    "stage": count,
+    "kbit": count,
+    "drain_seconds": count,
+    "hours": list_of(_HOURS),
+    "extent": one_of("services", "remote"),
+}
 
 
 def _agent(name: str, key: str, about: str, required: Fields, optional: Fields | None = None) -> EventType:

@@ -204,6 +204,15 @@ ROWS: tuple[Row, ...] = (
         company=company(sites=[site("p", valid_from=date(2026, 3, 31))]),
         until="2026-03-31 00:00",
     ),
+    row(
+        "G-01",
+        "a service that this gateway can not tell apart",
+        FAIL,
+        inseparable=("vpn",),
+        kind=Kind.APPLY,
+        says="TARGET_NOT_SEPARABLE",
+    ),
+    row("G-01", "another one that it can not tell apart", PASS, inseparable=("hosted-mail",)),
     # --- G-02 whose gateway, whose services
     row("G-02", "the provider's own", PASS, says="prestataire"),
     row("G-02", "nobody said whose gateway it is", UNKNOWN, policy=policy(enforcement_point=""), says="enforcement_point"),

@@ -12,11 +12,13 @@ from typing import Literal
 
 from agent.model import L4, Address, Attachment, Company, Selector, Service, ServiceClass, Site, Subscription, Terms
 from agent.rules import (
+    AskedFor,
     Asking,
     Bounds,
     CapMembers,
     DispatchFamily,
     EnterMembers,
+    EnterTranslated,
     Essential,
     LookupService,
     MemberSet,
@@ -46,6 +48,7 @@ Members = Mapping[str, Collection[bytes]]
 class Packet:
     """`source_port` and `destination_port` are the first four bytes behind the IP header, whatever the protocol.
 
+    `asked`: whom the client asked for, where the gateway leads the connection elsewhere. `answer`: it is not the client that sends.
     `member_in`: the member of the VRF `interface_in` by which the packet came in; "" where that is no VRF.
     """
 
@@ -60,6 +63,8 @@ class Packet:
     interface_in: str = "eth8"
     interface_out: str = "eth9"
     member_in: str = ""
+    asked: tuple[Address, int] | None = None
+    answer: bool = False
 
 
 def walk(structure: Structure, members: Members, packet: Packet) -> Verdict:
@@ -73,8 +78,8 @@ def walk(structure: Structure, members: Members, packet: Packet) -> Verdict:
         """The verdict of a chain; None where it ends, or says to go back, without one."""
         for rule in chains[name].rules:
             match rule:
-                case DispatchFamily():
-                    if rule.family == family:
+                case DispatchFamily() | AskedFor():
+                    if _goes_on(rule, packet):
                         return run(rule.chain)
                 case LookupService():
                     hit = next((e for e in maps[rule.map].entries if _entry_hit(e, packet, rule.side)), None)
@@ -98,7 +103,9 @@ def walk(structure: Structure, members: Members, packet: Packet) -> Verdict:
                         return found
         return None
 
-    def asked(rule: Asking) -> Verdict | None:
+    def asked(rule: Asking | EnterTranslated) -> Verdict | None:
+        if isinstance(rule, EnterTranslated):
+            return run(rule.chain) if rule.family == family and packet.asked is not None else None
         wanted = sets[rule.set]
         if wanted.family != family or _member_key(packet, rule, wanted) not in members.get(rule.set, ()):
             return None
@@ -140,6 +147,16 @@ def _entry_hit(entry: ServiceEntry, packet: Packet, side: Side) -> bool:
     port = packet.source_port if at_source else packet.destination_port
     protocol = {L4.TCP: packet.protocol == TCP, L4.UDP: packet.protocol == UDP, L4.ANY: True}[entry.protocol]
     return protocol and address in entry.prefix and entry.ports[0] <= port <= entry.ports[1]
+
+
+def _goes_on(rule: DispatchFamily | AskedFor, packet: Packet) -> bool:
+    if isinstance(rule, DispatchFamily):
+        return rule.family == packet.source.version
+    if packet.asked is None or rule.answers is not packet.answer:
+        return False
+    address, port = packet.asked
+    protocol = {L4.TCP: packet.protocol == TCP, L4.UDP: packet.protocol == UDP, L4.ANY: True}[rule.protocol]
+    return protocol and address in rule.prefix and rule.ports[0] <= port <= rule.ports[1]
 
 
 def _within(bounds: Bounds | None, packet: Packet, side: Side) -> bool:

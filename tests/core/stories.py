@@ -175,7 +175,7 @@ class Story:
             "services": list(more.pop("services", ANNEX)),
             "earliest_on": more.pop("earliest_on", "2026-03-27"),
             "kept": list(more.pop("kept", KEPT)),
-            **{name: more.pop(name) for name in ("stage",) if name in more},
+            **{name: more.pop(name) for name in ("stage", "extent") if name in more},
         }
         body = {
             "notice": id_,
@@ -405,6 +405,7 @@ def judgement_of(
     register: datetime | str | None = "",
     probe: bool = True,
     sight: Sight = Sight.NONE,
+    inseparable: tuple[str, ...] = (),
     lease: datetime | str | None = None,
     leases: Mapping[str, datetime] | None = None,
 ) -> Judgement:
@@ -433,6 +434,7 @@ def judgement_of(
             clock=ClockState(at=now, synchronised=True, offset_ms=3, stepped=False) if clock == "" else clock,
             insolvency_checked_at=now if register == "" else at(register) if isinstance(register, str) else register,
             sight=sight,
+            inseparable=inseparable,
         ),
         restore_all=restore_all,
         leases=leases or {},
@@ -448,7 +450,7 @@ def wanted(judgement: Judgement) -> frozenset[tuple[str, str]]:
 def hardness(judgement: Judgement) -> Mapping[tuple[str, str], tuple[int, int, int]]:
     """How hard each (case, service) is hit: by stage, caps by throughput, restricted to hours less than always."""
     return {
-        (one.case.id, name): (*strength(one.measure.effect.terms), 0 if one.measure.effect.hours else 1)
+        (one.case.id, name): (*strength(one.measure.effect), 0 if one.measure.effect.hours else 1)
         for one in judgement.in_force()
         for name in one.measure.services
     }

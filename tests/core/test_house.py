@@ -65,6 +65,7 @@ ROOMS: Mapping[str, Room] = {
             "spans": "all ports of a protocol",
         },
     ),
+    "separable": Room(floor=1, may={"policy": "the packets that a dependency is reached by"}),
     "names": Room(floor=1, may={"policy": "an answer passes the checks that a file passes"}),
     "retention": Room(
         floor=1,
@@ -247,6 +248,7 @@ ROOMS: Mapping[str, Room] = {
             "gate": "the world that checks look at",
             "judge": "one company, whole",
             "ruleset": "what is wanted in the kernel",
+            "stages": "who may come to stage 4 at all",
             "proof": "nothing unproven is wanted",
             "ledger": "where facts, schedule and measures are",
             "kernel": "what is enforced with",
@@ -294,6 +296,15 @@ ROOMS: Mapping[str, Room] = {
             "judge": "how a case was judged",
         },
     ),
+    "remote": Room(
+        floor=3,
+        may={
+            "gateway": "the value it works on",
+            "inforce": "rules with the path, and rules without it",
+            "leases": "which measures reach so far",
+            "ruleset": "what a company must keep",
+        },
+    ),
     "reconcile": Room(
         floor=3,
         may={
@@ -305,7 +316,7 @@ ROOMS: Mapping[str, Room] = {
             "decide": "what is to be done",
             "judge": "what the act rests on",
             "ruleset": "candidates for the kernel",
-            "proof": "every member is proven before it is loaded",
+            "remote": "the path of stage 4 comes before the first of its members and goes after the last",
             "plan": "the change that leads there",
             "kernel": "observe, check, apply",
             "ledger": "what was done is a fact",
@@ -423,7 +434,8 @@ ROOMS: Mapping[str, Room] = {
             "gateway": "the value it works on",
             "reconcile": "puts a company right the one way there is",
             "ledger": "what should be in force",
-            "proof": "every member is proven before it is loaded",
+            "inforce": "by what a company was connected before a reload",
+            "remote": "whether anybody is at stage 4, before the structure is compared",
             "fight": "who keeps undoing it is not fought",
             "plan": "how much longer than wanted a lease may run",
             "ruleset": "where a company was connected before a reload",
@@ -439,7 +451,6 @@ ROOMS: Mapping[str, Room] = {
             "record": "what stopped and did not recover",
             "judge": "a company, as it was judged",
             "leases": "the measure that a dry run takes as applied",
-            "proof": "a dry run is compiled and proven",
         },
     ),
     "inforce": Room(
@@ -448,6 +459,7 @@ ROOMS: Mapping[str, Room] = {
             "calendar": "public holidays are computed before anybody waits for them",
             "leases": "what policies may ask of the kernel",
             "names": "addresses in the place of names",
+            "separable": "which services this gateway can tell apart",
             "proof": "nothing is in force that was not proven",
             "ruleset": "what is compiled",
         },

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 
-from agent.metrics import CHANGES, EnforcerMetrics, ServeMetrics, exposition
+from agent.metrics import CHANGES, FLOWS, LOOKS, EnforcerMetrics, ServeMetrics, exposition
 
 
 def values(metrics: EnforcerMetrics | ServeMetrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -118,6 +118,18 @@ def test_every_kind_of_change_has_a_series_from_the_start() -> None:
     assert [value(metrics, "ecluse_changes_total", kind=kind) for kind in CHANGES] == [0] * len(CHANGES)
     with pytest.raises(ValueError, match="no kind of change"):
         metrics.changed("deleted")
+
+
+@pytest.mark.parametrize(
+    ("name", "label", "each"),
+    [
+        ("ecluse_flows_total", "outcome", FLOWS),
+        ("ecluse_probe_looks_total", "result", LOOKS),
+        ("ecluse_probe_targets", "state", LOOKS),
+    ],
+)
+def test_what_may_be_told_apart_has_a_series_each_from_the_start(name: str, label: str, each: tuple[str, ...]) -> None:
+    assert [value(EnforcerMetrics(), name, **{label: one}) for one in each] == [0] * len(each)
 
 
 @settings(deadline=None)  # two registries and their text for each example; speed is no matter of a test

@@ -55,7 +55,27 @@ RANGES = (
 STAGES = (CATALOGUE, SHAPES, Needs(cap=True, drain=True, tracked=True, rest=NEEDS.rest))
 
 
-@pytest.mark.parametrize(("name", "arguments"), [("hosts", HOSTS), ("ranges", RANGES), ("stages", STAGES), ("nothing", ({}, []))])
+#: Of a service that is dedicated, the company's own addresses are part of the key; the other is the same for everybody.
+DEDICATED = (
+    {
+        "server": replace(
+            service("server", ("198.51.100.64/26", L4.ANY, ()), ("2001:db8:5e::/48", L4.TCP, ((22, 22), (443, 443)))),
+            dedicated=True,
+        ),
+        "ged": HOSTS[0]["ged"],
+    },
+    [
+        Shape(service="server", family=4, prefixlen=24, interface=True, dedicated=32),
+        Shape(service="server", family=4, prefixlen=28, interface=False, dedicated=30),
+        Shape(service="server", family=6, prefixlen=64, interface=False, dedicated=64),
+        *shapes("ged", (4, 24, False)),
+    ],
+    Needs(drain=True),
+)
+GOLDENS = {"hosts": HOSTS, "ranges": RANGES, "stages": STAGES, "dedicated": DEDICATED, "nothing": ({}, [])}
+
+
+@pytest.mark.parametrize(("name", "arguments"), GOLDENS.items(), ids=list(GOLDENS))
 def test_the_text_is_what_was_reviewed(name, arguments):
     path = GOLDEN / f"{name}.nft"
     text = render(structure(*arguments))

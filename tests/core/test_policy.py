@@ -261,6 +261,7 @@ def test_every_value_of_a_policy_can_be_set() -> None:
         "stage4_min_debt": "2500",
         "stage4_min_days": "61",
         "suspension_clause": "art. 12",
+        "stage4_extent": "remote",
         "drain_minutes": "10",
         "max_suspension_days": "29",
         "lease_minutes": "239",
@@ -328,6 +329,7 @@ def test_every_value_of_a_policy_can_be_set() -> None:
         ),
         stage4_min_debt=Decimal(2500),
         stage4_min_days=61,
+        stage4_extent="remote",
         suspension_clause="art. 12",
         drain_minutes=10,
         grace_on_announced=False,
@@ -473,6 +475,19 @@ def test_the_floors_of_the_law_are_kept() -> None:
         }.items()
     )
     assert ceilings.items() >= {"notice_max_age_days": 180, "max_suspension_days": 90, "feed_max_age_minutes": 1440}.items()
+
+
+def test_a_service_may_be_named_by_the_address_that_customers_see() -> None:
+    catalogue = (
+        "services:\n"
+        "  a: {class: A, selectors: [{prefixes: [192.0.2.1], protocol: tcp, ports: 443, before_nat: true}]}\n"
+        "  b: {class: A, selectors: [{prefixes: [192.0.2.2], protocol: tcp}]}\n"
+        "  c:\n    class: D\n    selectors:\n"
+        "      - {prefixes: [192.0.2.3], protocol: any, before_nat: true}\n      - {prefixes: [192.0.2.4], protocol: any}\n"
+    )
+    found = load({"services.yaml": catalogue}).services
+    assert {name: one.before_nat for name, one in found.items()} == {"a": True, "b": False, "c": True}
+    assert [rows.read_service(rows.write(one)) for one in found.values()] == list(found.values())
 
 
 def test_a_service_is_the_providers_unless_it_is_said_to_be_somebody_elses() -> None:
@@ -795,6 +810,7 @@ def test_the_digest_of_a_policy_changes_with_every_value() -> None:
         "grace_on_announced": "false",
         "effective_hours": "[sat 00:00-24:00]",
         "suspension_clause": "art. 12",
+        "stage4_extent": "remote",
         **{name: str(bound.low if bound.floor == bound.high else bound.high) for name, bound in BOUNDS.items()},
     }
     fixed = {"id", "digest", "profile", "currency", "stages"}  # one value each, or said below

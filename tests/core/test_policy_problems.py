@@ -246,6 +246,9 @@ ROWS = [
     Row(Code.PROTECTED_HIT, *service("[198.51.100.30,", "[192.0.2.0/24,"), 9, "192.0.2.0/24 of service reporting meets 192.0.2.10/32 of portal, which is never cut", "Narrow"),
     Row(Code.TARGET_NOT_SEPARABLE, "more.yaml", "services:\n  vpn:\n    class: A\n    selectors:\n      - {prefixes: [198.51.100.0/24], protocol: any}\n", 5, "meets 198.51.100.30/32 of service reporting", "addresses or ports of their own"),
     Row(Code.TARGET_NOT_SEPARABLE, *service("[198.51.100.30,", "[198.51.100.30, 198.51.100.0/24,"), 9, "of the same service", "Name each packet once"),
+    Row(Code.TARGET_NOT_SEPARABLE, *service("      - {prefixes: [198.51.100.30,", "      - {prefixes: [198.51.100.60], protocol: tcp, ports: 443, before_nat: true}\n      - {prefixes: [198.51.100.30,"), 8, "reached by an address before NAT and by one behind it", "Make two services of it"),
+    Row(Code.TARGET_NOT_SEPARABLE, *service("protocol: tcp, ports: 443}\n  rep", "protocol: tcp, ports: 443}\n  vip: {class: A, selectors: [{prefixes: [198.51.100.30], protocol: tcp, ports: 443, before_nat: true}]}\n  rep"), 6, "198.51.100.30/32 of service reporting", "addresses or ports of their own"),
+    Row(Code.BAD_VALUE, *service("tcp, ports: 443}\n  reporting", "tcp, ports: 443}\n  vip: {class: A, selectors: [{names: [a.example.net], protocol: tcp, before_nat: true}]}\n  reporting"), 6, "before_nat with names", "as `prefixes`"),
     Row(Code.TARGET_NOT_SEPARABLE, *rented("198.51.100.78", "198.51.100.77"), 10, "198.51.100.77/32 of service server is dedicated to company zd (", "addresses of its own"),
     Row(Code.TARGET_NOT_SEPARABLE, *rented("198.51.100.78", "198.51.100.83"), 10, "198.51.100.83/32 of service server is dedicated to company zd (", "addresses of its own"),
     Row(Code.TARGET_NOT_SEPARABLE, *rented("198.51.100.80/30", "198.51.100.76/31"), 9, "198.51.100.77/32 of service server is dedicated to company zd (", "addresses of its own"),
@@ -257,6 +260,7 @@ ROWS = [
     Row(Code.BAD_VALUE, *customer("[reporting, portal]", "{reporting: {addresses: 198.51.100.30}}"), 14, "service reporting is the same for everybody", "`dedicated: true` at service reporting"),
     Row(Code.MISSING, *rented("{addresses: 198.51.100.78}", ""), 10, "addresses is missing: service server is dedicated", "addresses: [192.0.2.77, ...]"),
     Row(Code.BAD_VALUE, *rented("prefixes: [198.51.100.64/26]", "names: [srv.example.net], prefixes: [198.51.100.64/26]"), 5, "a dedicated service by name", "Write the prefixes"),
+    Row(Code.BAD_VALUE, *rented("prefixes: [198.51.100.64/26]", "before_nat: true, prefixes: [198.51.100.64/26]"), 4, "a dedicated service before NAT", "Write the addresses behind it"),
     Row(Code.SITE_HIT, *customer(PREFIX, "198.51.100.0/24"), 11, "meets service reporting, which can be suspended", "outside every site"),
     Row(
         Code.DEPENDENCY_HIT,

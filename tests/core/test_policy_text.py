@@ -38,6 +38,7 @@ OTHERS: dict[str, Any] = {
     "stages": (2,),
     "effective_hours": (Window(days=(5,), start=time(9), end=time(12)),),
     "suspension_clause": "art. 9",
+    "stage4_extent": "remote",
     "public_clause": "art. 12",
     "public_mission": "annex 3",
     "public_opposition": "letter of 2 March",

@@ -92,7 +92,7 @@ def test_at_stage_4_a_packet_is_refused_if_and_only_if_nothing_speaks_for_it(dat
     for company in world.companies:
         services, terms = measures.get(company.id, ((), Terms()))
         wanted = members(company, services, "case-1", LEASE_MS, world.catalogue, TODAY, terms=terms, links=LINKS)
-        prove_members(wanted, company, services, proven, LINKS, stage=terms.stage)
+        prove_members(wanted, company, services, proven, LINKS, remote=services if terms.stage == 4 else ())
         draining = draining or terms.drain_ms > 0
         for element in wanted:
             present.setdefault(element.set, set()).add(element.key)
@@ -269,27 +269,27 @@ def test_a_refusal_before_what_lets_through_is_never_loaded():
 
 
 def test_a_member_that_lacks_one_pair_of_its_site_is_refused():
-    prove_members(WANTED, ZA, ("ged",), PROVEN, stage=4)
+    prove_members(WANTED, ZA, ("ged",), PROVEN, remote=("ged",))
     pairs = [element for element in WANTED if element.set.startswith("pair_")]
     assert len(pairs) > 10
     for lost in pairs:
         with pytest.raises(ProofFailed, match="must keep"):
-            prove_members([one for one in WANTED if one != lost], ZA, ("ged",), PROVEN, stage=4)
+            prove_members([one for one in WANTED if one != lost], ZA, ("ged",), PROVEN, remote=("ged",))
         brief = replace(lost, timeout_ms=LEASE_MS)
         with pytest.raises(ProofFailed, match="must keep"):
-            prove_members([brief if one == lost else one for one in WANTED], ZA, ("ged",), PROVEN, stage=4)
+            prove_members([brief if one == lost else one for one in WANTED], ZA, ("ged",), PROVEN, remote=("ged",))
 
 
 def test_a_path_that_does_not_ask_for_pairs_takes_no_member():
     proven = prove(without_rules(PassPairs), [], LOCAL, CATALOGUE)
     with pytest.raises(ProofFailed, match="must keep"):
-        prove_members(WANTED, ZA, ("ged",), proven, stage=4)
+        prove_members(WANTED, ZA, ("ged",), proven, remote=("ged",))
 
 
 @pytest.mark.parametrize(
     ("company", "services", "stage", "why"),
     [
-        (ZA, ("ged",), 3, "measure of stage 3"),
+        (ZA, ("ged",), 3, "no measure is on everything remote"),
         (ZA, ("access",), 4, "no service of the measure"),
         (replace(ZA, sites=ZA.sites[1:]), ("ged",), 4, "no attachment"),
         (replace(ZA, subscriptions=(Subscription(service="ged", sites=("za-2",)),)), ("ged",), 4, "no service of the measure"),
@@ -298,7 +298,7 @@ def test_a_path_that_does_not_ask_for_pairs_takes_no_member():
 def test_a_member_of_stage_4_needs_a_measure_of_stage_4_at_that_place(company, services, stage, why):
     alone = [element for element in WANTED if element.set.startswith(("gate_", "rest_", "pair_"))]
     with pytest.raises(ProofFailed, match=why):
-        prove_members(alone, company, services, PROVEN, stage=stage)
+        prove_members(alone, company, services, PROVEN, remote=services if stage == 4 else ())
 
 
 def test_a_refusal_of_stage_4_never_travels_without_its_pairs():
@@ -309,7 +309,7 @@ def test_a_refusal_of_stage_4_never_travels_without_its_pairs():
     seen = {key: Found(case=e.case, expires_ms=e.timeout_ms) for key, e in present.items() if key != rest}
     change = plan(wanted=WANTED, candidates=present, observed=Observed(structure="as_wanted", members=seen), structure=BUILT)
     assert {e.set.partition("_")[0] for e in change.add} == {"rest", "pair"}
-    prove_members(change.add, ZA, ("ged",), PROVEN, stage=4)
+    prove_members(change.add, ZA, ("ged",), PROVEN, remote=("ged",))
 
 
 def test_stage_4_keeps_the_refusals_of_stage_3_so_that_moving_between_the_two_only_adds_or_only_deletes():
@@ -404,7 +404,7 @@ def test_a_whole_link_at_stage_4_stays_connected_with_itself_and_with_its_site()
     built = structure(CATALOGUE, [Shape(service="ged", family=f, prefixlen=n, interface=i) for f, n, i in kinds], needs)
     proven = prove(built, [], [], CATALOGUE)
     wanted = members(LINKED, ("ged",), "case-1", LEASE_MS, CATALOGUE, TODAY, terms=Terms(stage=4, drain_ms=60_000))
-    prove_members(wanted, LINKED, ("ged",), proven, stage=4)
+    prove_members(wanted, LINKED, ("ged",), proven, remote=("ged",))
     present: dict[str, set[bytes]] = {}
     for element in wanted:
         present.setdefault(element.set, set()).add(element.key)
@@ -449,4 +449,4 @@ def test_stage_4_without_anything_protected_needs_no_map_and_an_empty_one_no_cha
 def test_a_member_of_stage_4_that_would_stay_for_ever_is_refused():
     endless = [replace(one, timeout_ms=0) if one.set.startswith("rest_") else one for one in WANTED]
     with pytest.raises(ProofFailed, match="without an end"):
-        prove_members(endless, ZA, ("ged",), PROVEN, stage=4)
+        prove_members(endless, ZA, ("ged",), PROVEN, remote=("ged",))

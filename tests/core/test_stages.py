@@ -20,6 +20,7 @@ from agent.event import parse_body
 from agent.gate import Kind
 from agent.judge import Judged
 from agent.model import PLAIN, Effect, Mode, Policy, Protected, Site, Subscription, Terms, Window
+from agent.pinned import effect_both
 from agent.policy.kinds import hours
 from agent.report import judgement as report
 from agent.stages import below, effect_of, first, hours_words, ladder, read_effect, strength, words, write_effect
@@ -162,10 +163,40 @@ def test_what_is_not_said_of_an_effect_is_what_there_was_before_there_were_stage
     assert read_effect({}) == PLAIN
 
 
+EVERYTHING = Effect(terms=Terms(stage=4), extent="remote")
+
+
 def test_measures_are_ordered_from_the_gentlest_to_the_strongest() -> None:
     gentle = [Terms(stage=1), Terms(stage=2, kbit=1024), Terms(stage=2, kbit=512), Terms(stage=2), Terms(stage=3), Terms(stage=4)]
-    strengths = [strength(one) for one in gentle]
+    strengths = [*(strength(Effect(terms=one)) for one in gentle), strength(EVERYTHING)]
     assert strengths == sorted(set(strengths))
+
+
+@given(
+    said=st.lists(st.tuples(st.sampled_from((None, 3, 4)), st.sampled_from((None, "services", "remote"))), min_size=1, max_size=4),
+    one_more=st.tuples(st.sampled_from((None, 3, 4)), st.sampled_from((None, "services", "remote"))),
+    now=st.sampled_from(("services", "remote")),
+    then=st.sampled_from((None, "services", "remote")),
+)
+def test_everything_remote_takes_every_statement_and_both_policies_and_one_more_word_never_widens_it(
+    said: list[tuple[int | None, str | None]], one_more: tuple[int | None, str | None], now: Any, then: Any
+) -> None:
+    policy = replace(FOUR, stage4_extent=now)
+
+    def extent(words: list[tuple[int | None, str | None]]) -> str:
+        story = reminded()
+        for number, (stage, far) in enumerate(words):
+            announced = {name: value for name, value in (("stage", stage), ("extent", far)) if value is not None}
+            story = story.notice(f"2026-03-09 11:{number:02}", **announced)
+        story = story.letter("delivered", "2026-03-11 10:30")
+        if then is not None:
+            story = story.pinned("2026-03-12 10:00", replace(policy, stage4_extent=then, digest="b" * 64))
+        return effect_both(story.case(NOW, policy=policy).case, policy, 4).extent
+
+    before = extent(said)
+    assert (before == "remote") is (all(far == "remote" for _, far in said) and {now, then} <= {"remote", None})
+    if before == "services":
+        assert extent([*said, one_more]) == "services"
 
 
 @pytest.mark.parametrize(

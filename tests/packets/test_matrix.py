@@ -13,6 +13,7 @@ from agent.model import Attachment, Terms
 from agent.rules import Change
 from agent.ruleset import Needs, structure
 from tests.core.packet_evaluator import ACK, SYN, TCP, UDP, Packet, fate, left_over
+from tests.packets import dhcp
 from tests.packets.conftest import PREFIXES, SERVICES, company, shapes_of, stage_4
 
 #: Legacy iptables has neither caps nor stage 4.
@@ -180,6 +181,19 @@ def test_at_stage_4_neighbour_discovery_and_path_mtu_discovery_go_on(attached):
     for family in (4, 6):
         with Stream(net.lab["za"], TOWARDS["a protected service"][1][family], 53, pause=0.0005) as stream:
             assert stream.wait_more(200_000, 10), "a sender that never hears of the smaller path stalls"
+
+
+def test_at_stage_4_dhcp_goes_on_by_a_relay_by_renewals_and_with_the_gateway_itself(attached):
+    net, _, move = attached
+    move(TERMS["4"])
+    servers = {4: "192.0.2.10", 6: "2001:db8:9::10"}
+    with dhcp.server(net.lab["prov"], addresses6=(servers[6],)), dhcp.server(net.lab["gw"], interface="za0"):
+        for family in (4, 6):
+            # beside DHCP, nothing of that server is reached any more, not even its next port
+            assert probe(net.lab["za"], "udp", servers[family], 69).result == "refused", family
+            assert dhcp.relayed(net.lab["za"], HOME[family], servers[family]), family
+            assert dhcp.renewed(net.lab["za"], HOME[family], servers[family]), family
+        assert dhcp.discovered(net.lab["za"], "eth0")
 
 
 def ping(space, address):

@@ -95,20 +95,27 @@ def stock_kernel() -> Kernel:
         RuntimeError: the package can not be downloaded.
     """
     package = CACHE / "kernel"
-    if not list(package.glob("boot/vmlinuz-*")):
-        with tempfile.TemporaryDirectory(dir=CACHE) as place:
-            name = _kernel_package()
-            _say(f"downloading {name}")
-            # As root apt lays packages down itself; the folder is not open to its own user.
-            _run(["apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", name], cwd=place)
-            (archive,) = Path(place).glob("*.deb")
-            unpacked = Path(place) / "unpacked"
-            _run(["dpkg", "-x", archive, unpacked])
-            shutil.rmtree(package, ignore_errors=True)
-            unpacked.rename(package)
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "kernel.lock").open("w") as lock:  # two test runs at once download it once
+        flock(lock, LOCK_EX)
+        if not list(package.glob("boot/vmlinuz-*")):
+            _fetch_kernel(package)
     (image,) = package.glob("boot/vmlinuz-*")
     version = image.name.removeprefix("vmlinuz-")
     return Kernel(image=image, modules=package / "lib" / "modules" / version, version=version)
+
+
+def _fetch_kernel(package: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=CACHE) as place:
+        name = _kernel_package()
+        _say(f"downloading {name}")
+        # As root apt lays packages down itself; the folder is not open to its own user.
+        _run(["apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", name], cwd=place)
+        (archive,) = Path(place).glob("*.deb")
+        unpacked = Path(place) / "unpacked"
+        _run(["dpkg", "-x", archive, unpacked])
+        shutil.rmtree(package, ignore_errors=True)
+        unpacked.rename(package)
 
 
 def disk_of(tree: Path, disk: Path, *, megabytes: int) -> None:

@@ -8,6 +8,7 @@ CONTRACT = (
     "tests/contract/test_kernel.py",
     "tests/contract/test_watch.py",
     "tests/contract/test_tracking.py",
+    "tests/contract/test_conntrack.py",
 )
 
 #: Fewer reports than this: the suite was not really run.

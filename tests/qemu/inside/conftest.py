@@ -12,13 +12,16 @@ from agent.kernel.links import LinkWatch
 from agent.kernel.nft import NftKernel
 from agent.lab import Laboratory, Space, probe
 from agent.links import Following
-from agent.model import L4, Attachment, Company, Links, Selector, Service, ServiceClass, Shape, Site, Subscription
+from agent.model import L4, Attachment, Company, Links, Selector, Service, ServiceClass, Shape, Site, Subscription, Terms
 from agent.policy import company_shapes
 from agent.proof import prove, prove_members
 from agent.rules import Change
-from agent.ruleset import members, structure
+from agent.ruleset import Needs, Rest, ends_of, members, structure
 
 SERVED = ("192.0.2.10", "2001:db8:9::10")
+#: What is never cut, and what is nobody's service.
+PROTECTED = ("192.0.2.53", "2001:db8:9::53")
+ELSEWHERE = ("192.0.2.99", "2001:db8:9::99")
 
 #: Every protocol and port of one host: what it opens towards a customer is seen too.
 SERVICES: Mapping[str, Service] = {
@@ -26,7 +29,12 @@ SERVICES: Mapping[str, Service] = {
         id="hosted",
         class_=ServiceClass.ANNEX,
         selectors=tuple(Selector(prefix=ip_network(each), protocol=L4.ANY) for each in SERVED),
-    )
+    ),
+    "names": Service(
+        id="names",
+        class_=ServiceClass.DEPENDENCY,
+        selectors=tuple(Selector(prefix=ip_network(each), protocol=L4.ANY) for each in PROTECTED),
+    ),
 }
 
 
@@ -59,6 +67,17 @@ class Gateway:
         built, links = structure(SERVICES, self.shapes), self.links()
         wanted = members(one, ["hosted"], f"{one.id}:N1", 600_000, SERVICES, date(2026, 3, 30), links=links)
         prove_members(wanted, one, ["hosted"], prove(built, [], [], SERVICES), links)
+        with self.space.inside():
+            self.kernel.apply(Change(structure=built, add=wanted))
+        return len(wanted)
+
+    def take_everything_remote(self, one: Company) -> int:
+        """Bring one company to stage 4, with the path that belongs to it. Returns how many elements that are."""
+        spared = SERVICES["names"].selectors
+        built = structure(SERVICES, self.shapes, Needs(rest=Rest(ends=frozenset(ends_of(one, SERVICES)), spared=spared)))
+        links, day = self.links(), date(2026, 3, 30)
+        wanted = members(one, ["hosted"], f"{one.id}:N1", 600_000, SERVICES, day, terms=Terms(stage=4), links=links)
+        prove_members(wanted, one, ["hosted"], prove(built, [], [], SERVICES), links, remote=["hosted"])
         with self.space.inside():
             self.kernel.apply(Change(structure=built, add=wanted))
         return len(wanted)

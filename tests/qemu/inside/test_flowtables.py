@@ -71,6 +71,9 @@ TOPOLOGY = Topology(
     ),
 )
 
+#: What the provider answers at.
+ENDS = tuple(Endpoint(protocol=p, address=a, port=n) for a in (*VPN, *PORTAL) for p, n in (("tcp", 443), ("udp", 1194)))
+
 #: As in most examples, and as in some that ask for less.
 WORDS = {"established only": "ct state established", "whatever it is": "meta l4proto { tcp, udp }"}
 
@@ -86,8 +89,7 @@ table inet firewall {
 def lab() -> Iterator[Laboratory]:
     with ExitStack() as stack:
         built = stack.enter_context(laboratory(TOPOLOGY))
-        ends = [Endpoint(protocol=p, address=a, port=n) for a in (*VPN, *PORTAL) for p, n in (("tcp", 443), ("udp", 1194))]
-        stack.enter_context(listen(built["prov"], *ends))
+        stack.enter_context(listen(built["prov"], *ENDS))
         yield built
 
 

@@ -11,7 +11,7 @@ from pyroute2 import IPRoute
 
 from agent.lab import End, Endpoint, Laboratory, Link, Node, Route, Topology, laboratory, listen
 from agent.model import Attachment
-from tests.qemu.inside.conftest import SERVED, company, gateway, put, reaches
+from tests.qemu.inside.conftest import ELSEWHERE, PROTECTED, SERVED, company, gateway, put, reaches
 
 HOME = ("10.1.1.10", "2001:db8:20::10")
 NEAR = ("10.1.1.1", "2001:db8:20::1")
@@ -33,10 +33,14 @@ def _customer(name: str, via=NEAR) -> Node:
     )
 
 
+#: A second network of zb's site, in the same VRF.
+OWN, NEAR_OWN = ("10.1.2.10", "2001:db8:22::10"), ("10.1.2.1", "2001:db8:22::1")
+
 #: za and zb have one address, each in a VRF with an uplink of its own. The provider of zc is in the main table.
 TOPOLOGY = Topology(
     nodes=(
         *(_customer(name) for name in ("za", "zb", "zc")),
+        _customer("eb", NEAR_OWN),
         *(_customer(name, UP) for name in ("pa", "pb", "pc")),
         Node(name="gw", forwarding=True, sysctls=_QUIET),
     ),
@@ -44,12 +48,13 @@ TOPOLOGY = Topology(
         Link(left=End(node=node, interface="eth0", addresses=_addresses(own)), right=End(node="gw", interface=interface))
         for own, pairs in (
             (HOME, (("za", "a0"), ("zb", "b0"), ("zc", "c0"))),
+            (OWN, (("eb", "b1"),)),
             (SERVED, (("pa", "pa0"), ("pb", "pb0"), ("pc", "pc0"))),
         )
         for node, interface in pairs
     ),
 )
-VRFS = {"vrf-a": (10, ("a0", "pa0")), "vrf-b": (20, ("b0", "pb0")), "vrf-c": (30, ("c0",))}
+VRFS = {"vrf-a": (10, ("a0", "pa0")), "vrf-b": (20, ("b0", "b1", "pb0")), "vrf-c": (30, ("c0",))}
 
 PREFIXES = tuple(str(ip_network(f"{address}/{length}", strict=False)) for address, length in zip(HOME, LENGTHS, strict=True))
 
@@ -71,6 +76,13 @@ def lab() -> Iterator[Laboratory]:
                     route.link("set", index=route.link_lookup(ifname=member)[0], master=index)
         for interface in ("a0", "b0", "c0"):
             put(built["gw"], interface, *_addresses(NEAR))
+        put(built["gw"], "b1", *_addresses(NEAR_OWN))
+        for node in ("pa", "pb", "pc"):
+            put(built[node], "eth0", *_addresses(PROTECTED), *_addresses(ELSEWHERE))
+            with built[node].inside(), IPRoute() as route:  # of several IPv6 addresses a host speaks from the newest
+                index, (_, own) = route.link_lookup(ifname="eth0")[0], SERVED
+                route.addr("del", index=index, address=own, prefixlen=LENGTHS[1])
+            put(built[node], "eth0", f"{own}/{LENGTHS[1]}")
         for interface in ("pa0", "pb0", "pc0"):
             put(built["gw"], interface, *_addresses(UP))
         for node in TOPOLOGY.nodes:
@@ -79,15 +91,19 @@ def lab() -> Iterator[Laboratory]:
                     route.route("add", dst={"default4": "0.0.0.0/0", "default6": "::/0"}[each.to], gateway=each.via)
         with built["gw"].inside(), IPRoute() as route:
             index = {name: route.link_lookup(ifname=name)[0] for name in ("pc0", "c0", "vrf-c")}
-            for service, home in zip(SERVED, PREFIXES, strict=True):
-                route.route("add", dst=service, oif=index["pc0"], table=30)
+            for address in (*SERVED, *PROTECTED, *ELSEWHERE):
+                route.route("add", dst=address, oif=index["pc0"], table=30)
+            for home in PREFIXES:
                 route.route("add", dst=home, oif=index["vrf-c"])
         for node in ("pa", "pb", "pc"):
-            endpoints = [Endpoint(protocol=p, address=a, port=n) for a in SERVED for p, n in (("tcp", 443), ("udp", 4433))]
+            every = (*SERVED, *PROTECTED, *ELSEWHERE)
+            endpoints = [Endpoint(protocol=p, address=a, port=n) for a in every for p, n in (("tcp", 443), ("udp", 4433))]
             stack.enter_context(listen(built[node], *endpoints))
         for node in ("za", "zb", "zc"):
             endpoints = [Endpoint(protocol=p, address=a, port=n) for a in HOME for p, n in (("tcp", 443), ("udp", 4433))]
             stack.enter_context(listen(built[node], *endpoints))
+        endpoints = [Endpoint(protocol=p, address=a, port=n) for a in OWN for p, n in (("tcp", 443), ("udp", 4433))]
+        stack.enter_context(listen(built["eb"], *endpoints))
         yield built
 
 
@@ -136,6 +152,26 @@ def test_exactly_the_suspended_vrf_loses_the_service_in_both_directions(lab, one
     with gateway(lab["gw"], *EVERYBODY) as gw:
         assert gw.suspend(one) > 0
         assert table(lab) == {**OPEN, one.id: {"refused"}}
+        gw.restore()
+        assert table(lab) == OPEN
+
+
+OWN_PREFIXES = tuple(str(ip_network(f"{address}/{length}", strict=False)) for address, length in zip(OWN, LENGTHS, strict=True))
+SITE_B = company("zb", *(Attachment(vrf="vrf-b", prefix=ip_network(prefix)) for prefix in (*PREFIXES, *OWN_PREFIXES)))
+
+
+@pytest.mark.parametrize("one", [SITE_B, LEAKED, MEMBER], ids=["VRF and prefix", "a whole VRF", "a member and prefix"])
+def test_at_stage_4_exactly_one_vrf_keeps_only_what_is_local_and_protected(lab, one):
+    with gateway(lab["gw"], *EVERYBODY, SITE_B) as gw:
+        assert gw.take_everything_remote(one) > 0
+        for customer in WAYS:
+            remote = "refused" if customer == one.id else "open"
+            assert reaches(lab, customer, *SERVED, *ELSEWHERE) == {remote}, customer
+            assert reaches(lab, customer, *PROTECTED) == {"open"}, customer
+        # the site's other network is reached across the gateway, within the VRF
+        assert reaches(lab, "zb", *OWN) == {"open"}
+        assert reaches(lab, "eb", *HOME) == {"open"}
+        assert reaches(lab, "eb", *SERVED) == ({"refused"} if one is SITE_B else {"open"})
         gw.restore()
         assert table(lab) == OPEN
 
