@@ -144,13 +144,14 @@ def classes_suspendable(f: Facts) -> Outcome:
 def _stays_on(f: Facts, name: str) -> bool:
     """Is a service of a class that is never cut, or known by its addresses and in such a class for this customer?
 
-    One that is known by name can not be kept whole: the customer's resolver may say another address than ours.
+    One that is known by name, or by its address before NAT, can not be kept whole: the customer's resolver may say another address
+    than ours, and what stays connected is known by the address behind NAT.
     """
     service, own = f.services.get(name), f.company.subscription(name) if f.company else None
     if service is None:
         return False
     narrowed = own is not None and own.class_ is not None and not own.class_.suspendable
-    return not service.class_.suspendable or (narrowed and not service.names)
+    return not service.class_.suspendable or (narrowed and not service.names and not service.before_nat)
 
 
 def not_prepaid(f: Facts) -> Outcome:

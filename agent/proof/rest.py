@@ -153,7 +153,7 @@ def prove_rest(
         if not services:
             fault = "is of stage 4, and no measure is on everything remote"
         elif named := known_by_name(company, catalogue):
-            fault = f"would lose {named[0]}, which company {company.id} must keep and which is known by name"
+            fault = f"would lose {named[0]}, which company {company.id} must keep and which is known by name, or before NAT"
         elif not sites:
             fault = f"is no attachment of company {company.id}"
         elif not any(_delivered(company, site, services, catalogue) for site in sites):

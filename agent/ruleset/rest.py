@@ -207,9 +207,9 @@ def spared_of(company: Company, site: Site, catalogue: Mapping[str, Service], he
 
 
 def known_by_name(company: Company, catalogue: Mapping[str, Service]) -> tuple[str, ...]:
-    """Services that are never cut for this company and known by name. So nothing of stage 4 is wanted of it.
+    """Services that are never cut for this company and known by name, or before NAT. So nothing of stage 4 is wanted of it.
 
-    They can not be kept whole: the company's resolver may say another address than ours.
+    They can not be kept whole: the company's resolver may say another address than ours, and a pair has the address behind NAT.
     """
     return tuple(
         subscription.service
@@ -217,7 +217,7 @@ def known_by_name(company: Company, catalogue: Mapping[str, Service]) -> tuple[s
         if subscription.class_ is not None
         and not subscription.class_.suspendable
         and subscription.service in catalogue
-        and catalogue[subscription.service].names
+        and (catalogue[subscription.service].names or catalogue[subscription.service].before_nat)
     )
 
 

@@ -233,6 +233,78 @@ def test_a_site_that_is_attached_by_a_link_alone_keeps_it_because_nobody_knows_w
     assert {element.set for element in wanted} == {"plain4if_0", "plain6if_0"}
 
 
+def test_the_rules_of_translated_connections_in_nfts_words():
+    sets = {one.name: one for one in BUILT.sets}
+    chains = {chain.name: [rule_text(rule, sets) for rule in chain.rules] for chain in BUILT.chains}
+    assert chains["forward"][0] == "meta nfproto ipv4 ct status dnat jump asked4"
+    assert chains["asked4"][:4] == [
+        "ct direction original meta l4proto tcp ct original ip daddr 198.51.100.10 ct original proto-dst 444 goto kept",
+        "ct direction reply meta l4proto tcp ct original ip daddr 198.51.100.10 ct original proto-dst 444 goto kept",
+        "ct direction original meta l4proto tcp ct original ip daddr 198.51.100.10 ct original proto-dst 443 goto to4_seen",
+        "ct direction reply meta l4proto tcp ct original ip daddr 198.51.100.10 ct original proto-dst 443 goto from4_seen",
+    ]
+    assert (
+        "ct direction original meta l4proto udp ct original ip daddr 198.51.100.10 ct original proto-dst 1194-1196 goto to4_seen"
+        in (chains["asked4"])
+    )
+    assert "ct direction original ct original ip daddr 198.51.100.64/28 goto to4_seen" in chains["asked4"]
+    assert chains["to4_seen"][:3] == [
+        "ip daddr . meta l4proto . th dport vmap @kept_hosts4",
+        "ip daddr . meta l4proto vmap @kept_any4",
+        "tcp flags & rst == rst return",
+    ]
+    assert chains["kept"] == ["counter accept"]
+
+
+def test_a_catalogue_with_one_view_only_has_the_rules_of_that_one():
+    alone = structure({"seen": SEEN}, SHAPES, NEEDS)
+    assert [rule.chain for rule in next(chain for chain in alone.chains if chain.hook == "forward").rules] == ["asked4", "asked6"]
+    proven(alone, {"seen": SEEN})
+    four = replace(SEEN, selectors=SEEN.selectors[:1])
+    mixed = structure({"seen": four, "plain": PLAIN}, SHAPES, NEEDS)
+    assert not any(chain.name == "asked6" for chain in mixed.chains)
+    proven(mixed, {"seen": four, "plain": PLAIN})
+    never = structure({"plain": PLAIN, "pay": PAY}, SHAPES, replace(NEEDS, kept=()))
+    assert {one.name for one in never.maps if one.name.startswith("kept")} == set()
+    proven(never, {"plain": PLAIN, "pay": PAY}, ())
+    assert structure({"pay": PAY}, SHAPES, replace(NEEDS, kept=())).chains == ()
+
+
+@pytest.mark.parametrize(
+    ("asked", "led", "expected"),
+    [
+        (("198.51.100.10", 443), ("10.9.9.1", 8443), True),
+        (("198.51.100.10", 444), ("10.9.9.1", 8443), False),
+        (("198.51.100.10", 443), ("10.9.9.53", 8443), False),
+        (("198.51.100.10", 443), ("10.9.9.2", 8443), False),
+        (("198.51.100.10", 443), ("10.1.0.9", 8443), False),
+        (("198.51.100.10", 443), ("10.9.9.70", 27000), False),
+        (("198.51.100.11", 443), ("10.9.9.1", 8443), False),
+        (("198.51.100.10", 443), ("198.51.100.10", 443), False),
+    ],
+    ids=[
+        "as it is seen",
+        "what is never cut is asked for",
+        "led to what is never cut",
+        "led to another service",
+        "led back into the site",
+        "led to what local software needs",
+        "another address",
+        "not translated",
+    ],
+)
+def test_packets_and_connections_are_refused_by_what_was_asked_for_only_if_they_are_led_to_nothing_that_stays_on(
+    asked, led, expected
+):
+    found = present(("seen",))
+    talk = Talk(client=("10.1.0.5", 40000), asked=asked, led=led, protocol=TCP, answer=False, flags=SYN)
+    assert (walk(BUILT, found, talk.packet()) != "accept") is expected is owed(talk, ("seen",))
+    client, server, wanted = ((ip_address(address).packed, port) for address, port in (talk.client, led, asked))
+    one = Connection(4, TCP, client, server, wanted, offloaded=True, name=b"")
+    refusing = Refusing.of(BUILT, CATALOGUE, (), KEPT)
+    assert refusing.refuses(one, lambda key: key.key in found.get(key.set, ()), lambda _, __: None) is expected
+
+
 # --- the proof ----------------------------------------------------------------------------------------------------------
 
 
@@ -277,6 +349,16 @@ def one_family(chain: Chain) -> Chain:
     return replace(chain, rules=chain.rules[:1] + chain.rules[2:]) if chain.hook == "forward" else chain
 
 
+def another_address(chain: Chain) -> Chain:
+    plain = {"prefix": ip_network("10.9.9.2/32"), "ports": (8443, 8443), "protocol": L4.TCP}
+    return replace(
+        chain,
+        rules=tuple(
+            replace(rule, **plain) if isinstance(rule, AskedFor) and rule.chain == "to4_seen" else rule for rule in chain.rules
+        ),
+    )
+
+
 def led_astray(chain: Chain) -> Chain:
     """What is asked of one service is refused to the members of another."""
     return replace(
@@ -297,6 +379,7 @@ def led_astray(chain: Chain) -> Chain:
         (pay_last, "could be refused by where it is led"),
         (one_way, "could be refused by where it is led"),
         (one_family, "could be refused by where it is led"),
+        (another_address, "is no address before NAT"),
         (led_astray, "could be refused by what its client asked for"),
     ],
 )
@@ -304,6 +387,18 @@ def test_the_proof_refuses_a_ruleset_that_forgets_one_of_the_views(change, words
     proven()
     with pytest.raises(ProofFailed, match=words):
         proven(broken(change))
+
+
+def test_what_was_asked_for_over_another_protocol_leads_nowhere():
+    """A rule behind a rule: no packet has both protocols, so nothing is refused by it."""
+
+    def nested(chain: Chain) -> Chain:
+        other = AskedFor(prefix=ip_network("10.9.9.53/32"), protocol=L4.UDP, ports=(53, 53), answers=False, chain="to4_plain")
+        return replace(chain, rules=(other,)) if chain.name == "to4_seen" else chain
+
+    tcp = {**CATALOGUE, "seen": replace(SEEN, selectors=SEEN.selectors[:1])}
+    built = structure(tcp, SHAPES, NEEDS)
+    proven(replace(built, chains=tuple(nested(chain) for chain in built.chains)), tcp)
 
 
 @pytest.mark.parametrize(
@@ -331,7 +426,9 @@ def test_the_proof_takes_nothing_for_asked_that_is_known_by_where_it_is_led():
 SEEN_YAML = (
     "  seen: {class: A, selectors: [{prefixes: [192.0.2.200, '2001:db8:2::200'], protocol: tcp, ports: 443, before_nat: true}]}\n"
 )
-FIRMS = (Firm(id="za", attachments=(("10.1.0.0/24", ""),), subscriptions=("vpn", "seen", "portal", "dns")),)
+FIRMS = (
+    Firm(id="za", attachments=(("10.1.0.0/24", ""), ("2001:db8:a1::/64", "")), subscriptions=("vpn", "seen", "portal", "dns")),
+)
 
 
 def rules(*, tracked, firms=FIRMS):

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from agent.flows import Connection, Refusing
 from agent.model import L4, Selector, Service, ServiceClass, Shape, Terms
+from agent.rules import Use
 from agent.ruleset import Needs, key_bytes, members, set_name, structure
+from tests.core import test_rest
 from tests.core.packet_evaluator import ACK, TCP, UDP, walk
 from tests.core.strategies import LINKS, TODAY, shapes_of, storms
 from tests.core.test_rest import LEASE_MS, neediest, rest_of, towards_what_is_kept
@@ -130,3 +132,72 @@ SERVER = ("203.0.113.10", 443)
 )
 def test_only_the_customers_connections_with_the_service_are_refused(present, client, server, more, expected):
     assert refused(present, client, server, **more) is expected
+
+
+STAGE_4 = {(element.set, element.key) for element in test_rest.WANTED}
+AT_STAGE_4 = Refusing.of(test_rest.BUILT, test_rest.CATALOGUE, test_rest.NEEDS.rest.spared)
+
+
+@pytest.mark.parametrize(
+    ("client", "server", "protocol", "expected"),
+    [
+        (("10.1.0.5", 40000), ("192.0.2.1", 443), TCP, True),
+        (("192.0.2.1", 40000), ("10.1.1.5", 22), TCP, True),
+        (("fd01::5", 40000), ("2001:db8:77::1", 53), UDP, True),
+        (("10.1.0.5", 40000), ("10.1.1.9", 443), TCP, False),
+        (("10.1.0.5", 40000), ("203.0.113.20", 443), TCP, False),
+        (("10.1.0.5", 40000), ("203.0.113.53", 0), 47, False),
+        (("10.1.0.5", 40000), ("198.18.0.9", 443), TCP, False),
+        (("10.1.0.5", 40000), ("192.0.2.1", 179), TCP, False),
+        (("10.1.0.5", 179), ("192.0.2.1", 40000), TCP, False),
+        (("10.1.0.5", 0), ("192.0.2.1", 0), 89, False),
+        (("10.1.0.5", 0), ("192.0.2.1", 0), 1, False),
+        (("10.3.0.5", 40000), ("192.0.2.1", 443), TCP, False),
+    ],
+    ids=[
+        "anything remote",
+        "from there",
+        "over IPv6",
+        "the other subnet of the site",
+        "what is never cut",
+        "any protocol of it",
+        "a dependency of the site",
+        "BGP",
+        "BGP the other way",
+        "OSPF",
+        "ICMP",
+        "somebody else",
+    ],
+)
+def test_at_stage_4_what_is_local_protected_or_essential_is_not_refused(client, server, protocol, expected):
+    pair = [(ip_address(address).packed, port) for address, port in (client, server)]
+    one = Connection(ip_address(client[0]).version, protocol, *pair, pair[1], offloaded=True, name=b"")
+    links = {ip_address("10.1.0.5").packed: "za0"}
+    assert AT_STAGE_4.refuses(one, lambda key: (key.set, key.key) in STAGE_4, lambda _, address: links.get(address)) is expected
+
+
+def test_a_connection_that_may_still_finish_is_not_refused():
+    built = structure(CATALOGUE, SHAPES, Needs(drain=True, tracked=True))
+    refusing = Refusing.of(built, CATALOGUE)
+    pair = [(ip_address(address).packed, port) for address, port in (("10.1.0.5", 40000), SERVER)]
+    one = Connection(4, TCP, *pair, pair[1], offloaded=True, name=b"")
+    draining = {*ZA, (set_name("ged", 4, 24, interface=False, use=Use.DRAIN), key_bytes(ip_network("10.1.0.0/24"), None))}
+    assert refusing.refuses(one, lambda key: (key.set, key.key) in ZA, lambda _, __: None)
+    assert not refusing.refuses(one, lambda key: (key.set, key.key) in draining, lambda _, __: None)
+
+
+def test_of_a_dedicated_service_only_the_customers_own_part_is_refused():
+    server = Service(
+        id="server",
+        class_=ServiceClass.ANNEX,
+        selectors=(Selector(prefix=ip_network("198.51.100.64/26"), protocol=L4.ANY),),
+        dedicated=True,
+    )
+    built = structure({"server": server}, [Shape(service="server", family=4, prefixlen=24, interface=False, dedicated=32)])
+    refusing = Refusing.of(built, {"server": server})
+    (members_,) = built.sets
+    key = key_bytes(ip_network("10.1.0.0/24"), None) + ip_address("198.51.100.77").packed
+    for address, expected in (("198.51.100.77", True), ("198.51.100.78", False)):
+        pair = [(ip_address(each).packed, port) for each, port in (("10.1.0.5", 40000), (address, 443))]
+        one = Connection(4, TCP, *pair, pair[1], offloaded=True, name=b"")
+        assert refusing.refuses(one, lambda asked: (asked.set, asked.key) == (members_.name, key), lambda _, __: None) is expected

@@ -594,8 +594,6 @@ OUTSIDE = frozenset({"open", "print", "input", "exec", "eval", "compile", "break
 
 NO_ROOMS = frozenset({"utils", "util", "helpers", "helper", "manager", "managers", "base", "common", "misc", "core", "lib"})
 
-#: Longer than the rule allows, with the reason.
-LONG: Mapping[str, tuple[int, str]] = {}
 MAX_LINES = 450
 
 
@@ -720,14 +718,7 @@ def test_a_module_says_its_floor_and_its_rules(module: Path) -> None:
 
 @pytest.mark.parametrize("module", modules(), ids=str)
 def test_a_module_is_short_enough_to_be_read_in_one_go(module: Path) -> None:
-    limit, _ = LONG.get(str(module), (MAX_LINES, ""))
-    assert len((AGENT / module).read_text().splitlines()) <= limit
-
-
-def test_no_exception_outlives_its_reason() -> None:
-    for name, (limit, why) in LONG.items():
-        assert MAX_LINES < len((AGENT / name).read_text().splitlines()) <= limit, name
-        assert why
+    assert len((AGENT / module).read_text().splitlines()) <= MAX_LINES
 
 
 def test_core_and_contract_tests_replace_nothing() -> None:

@@ -18,8 +18,9 @@ from agent.cli import show
 from agent.cli.screen import Screen
 from agent.errors import KernelError
 from agent.inventory import compile_directory, open_inventory
+from agent.leases import Lease
 from agent.lookout import facts
-from agent.model import L4, Links, Selector, Service, ServiceClass
+from agent.model import L4, Effect, Links, Selector, Service, ServiceClass, Terms
 from agent.reconcile import settle
 from agent.rules import Change, Key, Use
 from agent.ruleset import interface_of
@@ -507,6 +508,47 @@ def test_a_service_that_the_notice_says_stays_on_and_that_would_be_hit_keeps_eve
         assert host.elements() == {}
         assert verdict(host, "G-18") == ("fail", "announced to stay on, and yet part of everything remote: backup")
         host.dies()
+
+
+def test_a_service_that_the_notice_says_stays_on_and_that_nobody_knows_keeps_everything_on():
+    with gateway() as host:
+        remember(host, "c1", kept=["portal", "telephony"])
+        host.work()
+        assert host.elements() == {}
+        assert verdict(host, "G-18") == ("fail", "announced to stay on, and yet part of everything remote: telephony")
+
+
+def test_of_two_measures_on_everything_remote_the_exceptions_of_the_longer_one_count():
+    with gateway() as host:
+        rules, company = host.gateway.rules.for_stage_4(on=True), host.gateway.rules.inventory.company("c1")
+        assert company is not None
+        effect = Effect(terms=Terms(stage=4), extent="remote")
+        ends = {"a": 1, "b": 2}
+        leases = [
+            Lease(case=f"c1:{name}", services=(service,), until=host.clock.now + timedelta(hours=hours), effect=effect)
+            for (name, hours), service in zip(ends.items(), ("vpn", "shared-documents"), strict=True)
+        ]
+        wanted = host.gateway.wanted(company, leases, host.clock.now, rules)
+        rules.prove(wanted, company, leases, host.gateway.links)
+        hour = 3600 * 1000
+        assert {e.timeout_ms for e in wanted if e.set.startswith("rest_")} == {hour}, "the first one's, as with every refusal"
+        assert {e.timeout_ms for e in wanted if e.set.startswith("pair_")} == {2 * hour + 60_000}
+
+
+def test_plan_shows_the_path_before_it_is_there_and_what_stays_connected():
+    with gateway() as host:
+        remember(host, "c1")
+        host.kernel.before_apply = _refuse
+        host.work()
+        host.clock.pass_(timedelta(seconds=61))
+        told = look.plan_now(host.gateway)
+        assert told["structure"] is True
+        assert any("c1: + rest_4_24 10.1.0.0/24 (" in line for line in told["lines"])
+        assert any("10.1.0.0/24 stays connected with 198.51.100.70/32" in line for line in told["lines"])
+
+
+def _refuse(change: Change) -> None:
+    raise KernelError(errno=EBUSY, what="not now")
 
 
 def test_a_service_that_is_kept_for_the_company_and_known_by_name_keeps_everything_on():

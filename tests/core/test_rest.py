@@ -13,6 +13,7 @@ from agent.model import (
     Attachment,
     Company,
     Dependency,
+    Named,
     Probe,
     Selector,
     Service,
@@ -299,6 +300,21 @@ def test_a_member_of_stage_4_needs_a_measure_of_stage_4_at_that_place(company, s
     alone = [element for element in WANTED if element.set.startswith(("gate_", "rest_", "pair_"))]
     with pytest.raises(ProofFailed, match=why):
         prove_members(alone, company, services, PROVEN, remote=services if stage == 4 else ())
+
+
+NAMED = replace(ACCESS, names=(Named(name="access.example.net", protocol=L4.TCP),))
+TRANSLATED = replace(ACCESS, selectors=tuple(replace(one, before_nat=True) for one in ACCESS.selectors))
+
+
+@pytest.mark.parametrize("kept", [NAMED, TRANSLATED], ids=["by name", "before NAT"])
+def test_what_a_company_must_keep_and_is_not_known_by_its_own_address_keeps_it_from_stage_4(kept):
+    catalogue = {**CATALOGUE, "access": kept}
+    assert {e.set for e in members(ZA, ("ged",), "case-1", LEASE_MS, catalogue, TODAY, terms=Terms(stage=4))} == {
+        e.set for e in WANTED if not e.set.startswith(("gate_", "rest_", "pair_"))
+    }
+    proven = replace(PROVEN, catalogue=catalogue)
+    with pytest.raises(ProofFailed, match="known by name, or before NAT"):
+        prove_members(WANTED, ZA, ("ged",), proven, remote=("ged",))
 
 
 def test_a_refusal_of_stage_4_never_travels_without_its_pairs():
