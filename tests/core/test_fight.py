@@ -34,6 +34,14 @@ def test_one_more_is_a_fight_and_each_further_repair_waits_twice_as_long() -> No
     assert fight.repairs == FEW + 9
 
 
+def test_in_a_fight_the_wait_counts_from_the_last_repair_and_whoever_made_it_necessary_is_named() -> None:
+    fight = repaired(after(*[1000.0] * (FEW + 1)), 1030.0, ("ufw",))
+    assert fight.wait == 2 * FIRST_WAIT
+    assert fight.rests(1030.0 + fight.wait - 0.01)
+    assert not fight.rests(1030.0 + fight.wait)
+    assert fight.by == ("nft", "ufw")
+
+
 def test_a_tool_that_runs_every_minute_is_no_fight() -> None:
     assert not after(*(minute * 60.0 for minute in range(10 * FEW))).on
 
@@ -44,11 +52,12 @@ def test_exactly_the_window_counts() -> None:
 
 
 def test_a_fight_is_over_once_it_was_quiet_and_the_next_repair_is_a_first_one() -> None:
-    fight = after(*[0.0] * (FEW + 1))
-    assert calmed(fight, QUIET - 1) == fight
-    assert calmed(fight, QUIET) == Fight()
-    assert not repaired(fight, QUIET, ("ufw",)).on
-    assert repaired(fight, QUIET, ("ufw",)).by == ("ufw",)
+    begun = 5000.0
+    fight = after(*[begun] * (FEW + 1))
+    assert calmed(fight, begun + QUIET - 1) == fight
+    assert calmed(fight, begun + QUIET) == Fight()
+    assert not repaired(fight, begun + QUIET, ("ufw",)).on
+    assert repaired(fight, begun + QUIET, ("ufw",)).by == ("ufw",)
 
 
 def test_the_programs_are_named_each_once_the_latest_last_and_not_without_end() -> None:
