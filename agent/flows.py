@@ -163,7 +163,7 @@ class Refusing:
                 return False
             if self._member(service, family, Use.REFUSE, (near, far), has, behind):
                 return True
-        if not self._member("", family, Use.REST, (near, far), has, behind):
+        if one.asked != one.server or not self._member("", family, Use.REST, (near, far), has, behind):
             return False
         return not (
             self._member("", family, Use.DRAIN, (near, far), has, behind)

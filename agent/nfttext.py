@@ -33,6 +33,7 @@ from agent.rules import (
     PassMembers,
     PassPairs,
     PassResets,
+    PassTranslated,
     RefuseMembers,
     Rule,
     ServiceEntry,
@@ -45,6 +46,9 @@ from agent.spans import ALL_PORTS
 
 #: Before the gateway's own filter chains, which often accept what is established.
 PRIORITY = "filter - 10"
+
+#: Connections that the gateway led to another destination than their client asked for, both ways.
+_TRANSLATED = "ct status dnat"
 
 #: Types of ICMP that are never refused: errors; for IPv6 also MLD, router and neighbour discovery (RFC 4890).
 ICMP_ESSENTIAL: dict[Family, tuple[int, ...]] = {4: (3, 11, 12), 6: (1, 2, 3, 4, 130, 131, 132, 133, 134, 135, 136, 137, 143)}
@@ -130,15 +134,15 @@ def rule_text(rule: Rule, sets: Mapping[str, MemberSet]) -> str:
             return "tcp flags & (fin | syn | rst | ack) != syn return"
         case RefuseMembers() | CapMembers() | PassMembers() | EnterMembers() | PassPairs():
             return _member_rule(rule, sets[rule.set])
-        case PassEssential() | PassAll():
-            return f"{_essential(rule) if isinstance(rule, PassEssential) else ''} counter accept".strip()
+        case PassEssential() | PassTranslated() | PassAll():
+            return f"{_passing(rule)} counter accept".strip()
         case _:  # nothing but `Refuse` is left, or mypy would not let `tcp` be read
             return "meta l4proto tcp reject with tcp reset" if rule.tcp else "reject with icmpx admin-prohibited"
 
 
 def _translated(rule: EnterTranslated | AskedFor) -> str:
     if isinstance(rule, EnterTranslated):
-        return f"meta nfproto ipv{rule.family} ct status dnat jump {rule.chain}"
+        return f"meta nfproto ipv{rule.family} {_TRANSLATED} jump {rule.chain}"
     family: Family = 4 if rule.prefix.version == 4 else 6
     parts = (
         f"ct direction {'reply' if rule.answers else 'original'}",
@@ -173,6 +177,12 @@ def _member_rule(rule: Asking, members: MemberSet) -> str:
             return f"{'ct state established ' if rule.established else ''}{found} accept"
         case _:  # `PassPairs`
             return f"{found} counter accept"
+
+
+def _passing(rule: PassEssential | PassTranslated | PassAll) -> str:
+    if isinstance(rule, PassEssential):
+        return _essential(rule)
+    return _TRANSLATED if isinstance(rule, PassTranslated) else ""
 
 
 def _essential(rule: PassEssential) -> str:

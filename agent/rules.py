@@ -234,6 +234,11 @@ class PassEssential:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PassTranslated:
+    """A packet whose connection the gateway led to another destination is let through, and counted."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PassAll:
     """Everything that comes here is let through, and counted."""
 
@@ -256,6 +261,7 @@ Rule = (
     | PassAnswers
     | Asking
     | PassEssential
+    | PassTranslated
     | PassAll
     | Refuse
 )

@@ -31,6 +31,7 @@ from agent.rules import (
     PassMembers,
     PassPairs,
     PassResets,
+    PassTranslated,
     RefuseMembers,
     Rule,
     ServiceEntry,
@@ -122,6 +123,8 @@ def _rules(family: Family, side: Side, sets: Iterable[MemberSet], maps: Iterable
     by_use = {use: [one for one in sets if one.family == family and one.use is use] for use in Use}
     far = Side.DESTINATION if side is Side.SOURCE else Side.SOURCE
     yield PassResets() if side is Side.SOURCE else PassAnswers()
+    if tracked:  # nobody knows here what the customer asked for, and by that address it may be what the software needs
+        yield PassTranslated()
     yield from asking(PassPairs, by_use[Use.PAIR], side)
     for what in Essential:
         yield PassEssential(family=family, what=what, side=far)

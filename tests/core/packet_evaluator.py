@@ -28,6 +28,7 @@ from agent.rules import (
     PassMembers,
     PassPairs,
     PassResets,
+    PassTranslated,
     Refuse,
     RefuseMembers,
     ServiceEntry,
@@ -92,8 +93,9 @@ def walk(structure: Structure, members: Members, packet: Packet) -> Verdict:
                 case Refuse():
                     if packet.protocol == TCP or not rule.tcp:
                         return "reset" if rule.tcp else "prohibited"
-                case PassAll():
-                    return "accept"
+                case PassAll() | PassTranslated():
+                    if isinstance(rule, PassAll) or packet.asked is not None:
+                        return "accept"
                 case PassEssential():
                     if rule.family == family and _essential(packet, rule.what, rule.side):
                         return "accept"

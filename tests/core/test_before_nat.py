@@ -185,27 +185,37 @@ def test_a_packet_is_refused_if_and_only_if_a_measure_announced_it_by_the_addres
         assert (walk(BUILT, found, talk.packet()) != "accept") == owed(talk, suspended), talk
 
 
+def refused(refusing, talk, found):
+    """Whether a connection in a flowtable is ended."""
+    client, led, asked = ((ip_address(address).packed, port) for address, port in (talk.client, talk.led, talk.asked))
+    one = Connection(4 if len(client[0]) == 4 else 6, talk.protocol, client, led, asked, offloaded=True, name=b"")
+    return refusing.refuses(one, lambda key: key.key in found.get(key.set, ()), lambda _, __: None)
+
+
 @given(seed=st.integers(0, 2**32), suspended=st.sampled_from((("seen",), ("plain",), ("seen", "plain"))))
 def test_a_connection_in_a_flowtable_is_refused_like_its_packets(seed, suspended):
     found = present(suspended)
     refusing = Refusing.of(BUILT, CATALOGUE, (), KEPT)
     for talk in talks(seed, 100):
-        client, led, asked = ((ip_address(address).packed, port) for address, port in (talk.client, talk.led, talk.asked))
-        one = Connection(4 if len(client[0]) == 4 else 6, talk.protocol, client, led, asked, offloaded=True, name=b"")
         if talk.client == talk.led:
             continue
-        told = refusing.refuses(one, lambda key: key.key in found.get(key.set, ()), lambda _, __: None)
+        told = refused(refusing, talk, found)
         assert told == any(owed(replace(talk, answer=answer, flags=ACK), suspended) for answer in (False, True)), talk
 
 
 @given(seed=st.integers(0, 2**32))
-def test_at_stage_4_what_was_asked_for_and_is_never_cut_passes_too(seed):
+def test_at_stage_4_a_translated_connection_is_refused_only_if_its_service_was_announced(seed):
     spared = tuple(each for one in CATALOGUE.values() if not one.class_.suspendable for each in one.selectors)
     needs = replace(NEEDS, rest=Rest(ends=frozenset(ends_of(ZA, CATALOGUE)), spared=spared))
     built, found = structure(CATALOGUE, SHAPES, needs), present(("seen",), Terms(stage=4), needs)
+    refusing = Refusing.of(built, CATALOGUE, spared, KEPT)
     for talk in talks(seed, 100):
-        if talk.asked != talk.led and one_of(PAY, talk, talk.asked):
-            assert walk(built, found, talk.packet()) == "accept", talk
+        if talk.asked == talk.led:
+            continue
+        assert (walk(built, found, talk.packet()) != "accept") == owed(talk, ("seen",)), talk
+        if talk.client != talk.led:
+            both = any(owed(replace(talk, answer=answer, flags=ACK), ("seen",)) for answer in (False, True))
+            assert refused(refusing, talk, found) == both, talk
 
 
 def test_who_is_not_translated_pays_one_comparison_and_nothing_where_nobody_needs_it():

@@ -4,6 +4,7 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import date
 from ipaddress import ip_network
 
@@ -13,11 +14,11 @@ from agent.errors import KernelError
 from agent.kernel.iptables import IptablesKernel
 from agent.kernel.nft import NftKernel
 from agent.lab import End, Endpoint, Laboratory, Link, Node, Route, Stream, Topology, laboratory, listen, probe
-from agent.model import L4, Attachment, Company, Selector, Service, ServiceClass, Site, Subscription
+from agent.model import L4, Attachment, Company, Selector, Service, ServiceClass, Site, Subscription, Terms
 from agent.policy import company_shapes
 from agent.proof import prove, prove_members
 from agent.rules import Change, Key
-from agent.ruleset import Needs, members, structure
+from agent.ruleset import Needs, Rest, ends_of, members, structure
 
 pytestmark = pytest.mark.kernel
 
@@ -25,8 +26,8 @@ VIRTUAL, REAL = {4: "198.51.100.10", 6: "2001:db8:100::10"}, {4: "10.9.9.1", 6: 
 HOMES = {"za": {4: "10.1.0.5", 6: "fd01::5"}, "zb": {4: "10.2.0.5", 6: "fd02::5"}}
 NEAR = {"za": {4: "10.1.0.1", 6: "fd01::1"}, "zb": {4: "10.2.0.1", 6: "fd02::1"}}
 
-#: Port asked for -> port led to. 445 leads where something else is that is never cut.
-LED = {443: 8443, 444: 9444, 445: 53}
+#: Port asked for -> port led to. 445 leads where something else is that is never cut; of 446 no file says anything.
+LED = {443: 8443, 444: 9444, 445: 53, 446: 9446}
 LED_UDP = {1194: 1195, 1294: 1295}
 
 
@@ -124,11 +125,13 @@ TARGETS = {
     "the service over UDP": ("udp", VIRTUAL, 1194),
     "the portal at the same address": ("tcp", VIRTUAL, 444),
     "an address of the service that leads to names": ("tcp", VIRTUAL, 445),
+    "what no file tells of": ("tcp", VIRTUAL, 446),
     "the server by its own address": ("tcp", REAL, 8443),
     "names": ("tcp", REAL, 53),
 }
 OPEN = {name: {"open"} for name in TARGETS}
 CUT = {**OPEN, "the service": {"refused"}, "the service over UDP": {"refused"}}
+EVERYTHING_REMOTE = {**CUT, "the server by its own address": {"refused"}}
 
 
 @pytest.fixture(scope="module")
@@ -185,6 +188,21 @@ def test_the_service_is_refused_at_the_address_its_client_sees_and_nothing_else_
     with lab["gw"].inside():
         kernel.apply(Change(delete=tuple(Key(set=one.set, key=one.key) for one in wanted_of(COMPANIES[0]))))
     assert table(lab, "za") == OPEN
+
+
+def test_at_stage_4_what_the_gateway_leads_elsewhere_stays_on_unless_it_was_announced(lab, kernel):
+    za = COMPANIES[0]
+    spared = tuple(each for one in CATALOGUE.values() if not one.class_.suspendable for each in one.selectors)
+    needs = replace(NEEDS, rest=Rest(ends=frozenset(ends_of(za, CATALOGUE)), spared=spared))
+    built = structure(CATALOGUE, company_shapes(za, CATALOGUE), needs)
+    wanted = members(za, ("documents",), "za:1", 600_000, CATALOGUE, date(2026, 3, 30), terms=Terms(stage=4))
+    prove_members(wanted, za, ("documents",), prove(built, [], LOCAL, CATALOGUE, NEEDS.kept), remote=("documents",))
+    with lab["gw"].inside():
+        kernel.apply(Change(structure=built))
+        kernel.apply(Change(add=wanted))
+        assert kernel.observe(built).structure == "as_wanted"
+    assert table(lab, "za") == EVERYTHING_REMOTE
+    assert table(lab, "zb") == OPEN
 
 
 @pytest.mark.parametrize("family", [4, 6])
