@@ -292,6 +292,21 @@ def kill_all() -> None:
     post("heartbeat", "", {})
 
 
+def out_of_memory() -> None:
+    """The enforcer's own bound is drawn below what it holds: the kernel ends it, and it comes back as after any other end."""
+    unit, former = UNITS[0], show(UNITS[0], "MainPID")
+    run("systemctl", "set-property", "--runtime", unit, "MemoryMax=12M")
+    until(lambda: show(unit, "MainPID") != former, "the kernel ends the enforcer for its memory")
+    run("systemctl", "set-property", "--runtime", unit, "MemoryMax=2G")
+    if "Memory cgroup out of memory: Killed process" not in run("dmesg"):
+        raise RuntimeError("the kernel's log knows nothing of it")
+    sees("refused")
+    until(lambda: back(unit, former), "the enforcer is back")
+    sees("refused")
+    post("heartbeat", "", {})
+    is_suspended()
+
+
 def back(unit: str, former: str) -> bool:
     said = dict(line.split("=", 1) for line in run("systemctl", "show", "-p", "ActiveState", "-p", "MainPID", unit).splitlines())
     return said["ActiveState"] == "active" and said["MainPID"] not in ("0", former)
@@ -323,6 +338,7 @@ FIRST: dict[str, Callable[[], None]] = {
     "open before": lambda: sees("open"),
     "suspended": suspend,
     "all roles killed, and nothing opens": kill_all,
+    "the enforcer ended by the kernel for its memory, and nothing opens": out_of_memory,
     "others never noticed": unharmed,
 }
 SECOND: dict[str, Callable[[], None]] = {
