@@ -42,7 +42,7 @@ def killed(house: House, group: Group, begin: Callable[[], object] = lambda: Non
         eater.stdin.write(b"\n")
         eater.stdin.flush()
         assert process.wait(30) == -9
-    assert group.killed() == before + 1
+    assert group.killed() > before  # the eater may be ended as well
 
 
 def test_rules_stay_when_the_enforcer_is_ended_for_its_memory_and_the_next_one_restores_who_pays():
