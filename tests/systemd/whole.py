@@ -235,7 +235,7 @@ def show(unit: str, name: str) -> str:
 
 
 def install() -> None:
-    said = run("/root/bundle/install.sh", seconds=400)
+    said = run("/root/bundle/install.sh", seconds=700)
     if "is installed" not in said or "observe" not in said:
         raise RuntimeError(said)
 
