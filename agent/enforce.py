@@ -15,11 +15,11 @@ from agent import __version__, channel, figures, operate, systemd
 from agent.clockwork import Clockwork, look
 from agent.config import Config, billing_sources, load_sources
 from agent.enforcer import Enforcer
-from agent.errors import ConfigError, EcluseError, ProofFailed
+from agent.errors import ConfigError, EcluseError, KernelError, ProofFailed
 from agent.gateway import Gateway, Review, log
 from agent.inforce import InForceRules
 from agent.inventory import compile_in_child, keep_in_force, last_in_force, open_inventory
-from agent.kernel.choice import choose
+from agent.kernel.choice import choose, clear_other
 from agent.kernel.links import LinkWatch
 from agent.kernel.tracking import tracked
 from agent.ledger.sqlite import Ledger
@@ -64,6 +64,11 @@ async def enforce(
     sources = billing_sources(configs)
     chosen = choose(config.kernel)
     log.info("kernel: %s (%s)", chosen.kernel.name, chosen.en)
+    try:
+        if clear_other(chosen.kernel):
+            log.warning("this gateway was served by another backend before: what that one held is taken away")
+    except KernelError as error:
+        log.warning("what another backend may hold ends with its leases: %s", error)
     metrics = EnforcerMetrics(sources=sources, version=__version__)
     with Ledger.open(config.state_dir / "ledger.db") as ledger:
         gateway = Gateway(

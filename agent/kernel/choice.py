@@ -6,12 +6,14 @@ Rules of this room:
    since every hook asks both. Legacy iptables only where there is no nf_tables.
 2. A right that is missing is an error, never a reason to take the other backend.
 3. The reason is said: a person must see at once why their gateway is served as it is.
+4. One backend holds what is ours. What another one left would refuse without anybody to restore.
 """
 
 import errno
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from agent.errors import KernelError
@@ -19,6 +21,7 @@ from agent.kernel import Kernel
 from agent.kernel.memory import MemoryKernel
 from agent.kernel.nft import NftKernel
 from agent.kernel.watch import Watch
+from agent.rules import Change
 
 Asked = Literal["auto", "nft", "iptables", "memory"]
 
@@ -59,6 +62,57 @@ def choose(asked: Asked) -> Choice:
         if error.errno not in _NO_NFTABLES:
             raise
         return _iptables("ce noyau n'a pas nf_tables", "this kernel has no nf_tables")
+
+
+def clear_other(chosen: Kernel) -> bool:
+    """Take away what the other backend holds, if this gateway was served by it before. Returns whether there was anything.
+
+    Nobody would take a member out of it when its company has paid. Where the other one is not there (any more), what it holds ends
+    with its leases.
+
+    Args:
+        chosen: the backend that serves this gateway from now on.
+
+    Raises:
+        KernelError: the other one is there and can not be asked.
+    """
+    other = _other(chosen.name)
+    if other is None:
+        return False
+    try:
+        found = bool(other.sets())
+        if found:
+            other.apply(Change(remove_table=True))
+    finally:
+        other.close()
+    return found
+
+
+def _other(name: str) -> Kernel | None:
+    if name == "iptables":
+        try:
+            return NftKernel()
+        except KernelError as error:
+            if error.errno in _NO_NFTABLES:
+                return None
+            raise
+    # Only where legacy tables are in use: asking for them would bring them into the kernel.
+    if name == "nft" and "filter" in _legacy_tables():
+        try:
+            return _iptables("", "").kernel
+        except KernelError as error:
+            if error.errno == errno.ENOENT:  # no python-iptables: it never served this gateway, or was removed since
+                return None
+            raise
+    return None
+
+
+def _legacy_tables() -> frozenset[str]:
+    """The legacy tables of IPv4 that this network namespace has."""
+    try:
+        return frozenset(Path("/proc/thread-self/net/ip_tables_names").read_text().split())
+    except OSError:
+        return frozenset()
 
 
 def _nft(fr: str, en: str) -> Choice:

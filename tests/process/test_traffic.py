@@ -151,6 +151,21 @@ def test_only_the_announced_streams_die_and_the_others_never_lose_a_byte_whateve
         assert all(each.settle().whole for each in (*spared, reborn))
 
 
+@pytest.mark.parametrize(("former", "later"), [("nft", "iptables"), ("iptables", "nft")])
+def test_who_pays_after_the_backend_was_changed_is_not_kept_cut_by_the_former_one(open_directory, former, later):
+    with provider(open_directory, kernel=former) as (lab, house):
+        house.suspend("za")
+        assert house.stop() == 0
+        house.config.write_text(house.config.read_text().replace(f"kernel: {former}", f"kernel: {later}"))
+        house.start("enforce")
+        assert house.table() is (later == "nft")
+        every = ["refused"] * len(ANNEX_PORTS)
+        until(lambda: seen(lab, "desk", *ANNEX_PORTS) == every, NOTICED[later], what="the new backend holds the measure")
+        assert house.pay("za").status == 200
+        until(lambda: probe(lab["desk"], "tcp", VPN, 443).result == "open", 1, what="payment restores")
+        assert seen(lab, "desk", *ANNEX_PORTS) == ["open"] * len(ANNEX_PORTS)
+
+
 def test_a_refusal_reaches_the_client_in_less_than_a_tenth_of_a_second_in_both_families(open_directory):
     with provider(open_directory) as (lab, house):
         house.suspend("za")
