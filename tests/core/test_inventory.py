@@ -243,10 +243,10 @@ def test_too_much_yaml_in_one_directory_is_refused(directory: Path) -> None:
 def test_a_file_over_the_cap_is_refused_without_reading_it(directory: Path) -> None:
     with (directory / "huge.jsonl").open("wb") as file:
         file.truncate(512 * 1024 * 1024 + 1)
-    begun = time.monotonic()
+    begun = time.process_time()  # reading it takes seconds of processor time, however busy the machine is
     (problem,) = problems_of(directory)
     assert (problem.code, problem.what) == (Code.TOO_BIG, "larger than 512 MiB")
-    assert time.monotonic() - begun < 2
+    assert time.process_time() - begun < 2
 
 
 def test_a_file_that_changes_while_it_streams_is_refused(tmp_path: Path) -> None:
