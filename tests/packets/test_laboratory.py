@@ -138,8 +138,7 @@ def test_a_topology_that_can_not_be_built_leaves_nothing():
 @pytest.mark.parametrize(("number", "left"), [(signal.SIGTERM, 0), (signal.SIGINT, 0), (signal.SIGKILL, 1)])
 def test_a_signal_ends_the_laboratory_and_what_a_kill_leaves_the_next_one_removes(number, left):
     script = (
-        # Whoever started these tests in the background had us ignore it.
-        "import signal, time\nfrom agent.lab import *\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "import time\nfrom agent.lab import *\n"
         "with laboratory(Topology(nodes=(Node(name='n'),))) as lab:\n"
         "    print(lab['n'].start(['sleep', '600']).pid, flush=True)\n    time.sleep(60)\n"
     )

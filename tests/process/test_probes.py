@@ -140,7 +140,8 @@ def test_an_erp_that_needs_nothing_confirms_the_measure_and_one_that_stops_later
         assert {(row["name"], row["state"]) for row in told} == {("erp", "answered"), ("site", "answered")}
         metrics = house.request("GET", "/metrics").message
         assert "ecluse_probe_up 1.0" in metrics
-        assert 'ecluse_probe_targets{state="answered"} 3.0' in metrics
+        three = 'ecluse_probe_targets{state="answered"} 3.0'  # summed up every few seconds
+        until(lambda: three in house.request("GET", "/metrics").message, 20, what="all three are seen to answer")
         assert house.cut() == {"za"}
 
         house.nft("add table inet site; add chain inet site out { type filter hook output priority 0; }; "
