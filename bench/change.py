@@ -26,7 +26,11 @@ SERVICES = {
 }
 STRUCTURE = structure(SERVICES, [Shape(service=name, family=4, prefixlen=24, interface=False) for name in SERVICES])
 SETS = [set_name(name, 4, 24, interface=False) for name in SERVICES]
-FEW, MANY, FOREIGN = 100, 100_000, 100_000
+MANY, FOREIGN = 100_000, 100_000
+#: Gateways, and how many companies are suspended on each.
+PLACES = {"few": 100, "some": 10_000, "many": MANY, "most": 1_000_000, "foreign": MANY, "floor": MANY}
+#: How their figures are called.
+SIZES = {"few": "100", "some": "10k", "many": "100k", "most": "1m"}
 ROUNDS = 400
 LEASE_MS = 4 * 3_600_000
 KINDS = ("suspend", "renew", "restore")
@@ -62,48 +66,46 @@ def timed(act: Callable[..., object], *arguments: object) -> float:
 
 def run() -> dict[str, float]:
     """Figures under the keys of the design, and the microseconds behind them."""
-    names = ("few", "many", "foreign", "floor")
-    with laboratory(Topology(nodes=tuple(Node(name=name) for name in names))) as lab:
-        return _measure(lab, names)
+    with laboratory(Topology(nodes=tuple(Node(name=name) for name in PLACES))) as lab:
+        return _measure(lab)
 
 
-def _measure(lab: Laboratory, names: tuple[str, ...]) -> dict[str, float]:
+def _measure(lab: Laboratory) -> dict[str, float]:
     kernels: dict[str, NftKernel] = {}
     filling = 0.0
-    for name in names:
+    for name, companies in PLACES.items():
         with lab[name].inside():
             kernels[name] = NftKernel()
             if name == "foreign":
                 library = Libnftables()
                 foreign_intervals(library)
                 library.close()
-            took = fill(kernels[name], FEW if name == "few" else MANY)
+            took = fill(kernels[name], companies)
             filling = took if name == "many" else filling
             if name == "floor":
                 sock = floor.open_socket()
-    us: dict[tuple[str, str], list[float]] = {(name, kind): [] for name in (*names, "read back") for kind in KINDS}
+    us: dict[tuple[str, str], list[float]] = {(name, kind): [] for name in (*PLACES, "read back") for kind in KINDS}
     for turn in range(ROUNDS):
-        elements = company(MANY + turn)  # a company that is not suspended yet
+        elements = company(max(PLACES.values()) + turn)  # a company that is not suspended yet
         keys = tuple(Key(set=e.set, key=e.key) for e in elements)
         ready = floor.changes(TABLE, SETS, elements[0].key, elements[0].case, LEASE_MS)
         changes = {"suspend": Change(add=elements), "renew": Change(add=elements), "restore": Change(delete=keys)}
         for kind in KINDS:
-            for name in names:
+            for name in PLACES:
                 took = timed(floor.commit, sock, ready[kind]) if name == "floor" else timed(kernels[name].apply, changes[kind])
                 us[name, kind].append(took)
             us["read back", kind].append(timed(kernels["many"].observe, STRUCTURE, keys))
     dump = timed(lambda: sum(1 for _ in kernels["many"].dump(SETS[0]))) / 1e6
     median = {key: statistics.median(values) for key, values in us.items()}
-    total = {name: sum(median[name, kind] for kind in KINDS) for name in names}
+    total = {name: sum(median[name, kind] for kind in KINDS) for name in PLACES}
     sock.close()
     for kernel in kernels.values():
         kernel.close()
     return {
-        "change_ratio_100k": total["many"] / total["few"],
+        **{f"change_ratio_{size}": total[name] / total["few"] for name, size in SIZES.items() if name != "few"},
         "change_vs_floor": total["many"] / total["floor"],
         "change_ratio_foreign": total["foreign"] / total["many"],
-        **{f"change_{kind}_us_100k": median["many", kind] for kind in KINDS},
-        **{f"change_{kind}_us_100": median["few", kind] for kind in KINDS},
+        **{f"change_{kind}_us_{size}": median[name, kind] for name, size in SIZES.items() for kind in KINDS},
         **{f"floor_{kind}_us_100k": median["floor", kind] for kind in KINDS},
         "read_back_us_100k": median["read back", "renew"],
         "kernel_fill_100k_s": filling,

@@ -17,6 +17,7 @@ BARS = (
     ("floor_suspend_us_100k", 0.001, "hand-packed netlink, 100 000 there (the floor)", False),
     ("change_suspend_us_100", 0.001, "ecluse, 100 suspended, three services", True),
     ("change_suspend_us_100k", 0.001, "ecluse, 100 000 suspended, three services", True),
+    ("change_suspend_us_1m", 0.001, "ecluse, 1 000 000 suspended, three services", True),
     ("peer_ours_legacy_one_ms_1k", 1, "ecluse on legacy iptables, 1 000 suspended", True),
     ("peer_ipset_program_one_ms", 1, "ipset add, the program", False),
     ("peer_fail2ban_one_ms", 1, "fail2ban, one ban", False),
