@@ -184,9 +184,10 @@ class IptablesKernel:
         sets, there = self._known(change), self._sets.ours()
         if change.structure is not None:
             self._make_sets(sets, there)
-        for name, group in _by_set(change.delete).items():
+        # Set by set, and a packet may come in between: what lets open connections go on comes before what refuses, and goes after.
+        for name, group in sorted(_by_set(change.delete).items(), key=lambda item: sets[item[0]].use is Use.DRAIN):
             self._sets.delete(ipset_name(name), sets[name], [key.key for key in group])
-        for name, added in _by_set(change.add).items():
+        for name, added in sorted(_by_set(change.add).items(), key=lambda item: sets[item[0]].use is not Use.DRAIN):
             self._sets.add(ipset_name(name), sets[name], added)
         if change.structure is not None:
             for family in _FAMILIES:

@@ -21,10 +21,10 @@ def test_open_connections_go_on_while_they_drain_and_new_ones_are_refused(net, f
     net.apply(Change(structure=wanted))
     with Stream(net.lab["za"], TARGETS[f"vpn tcp {family}"][1], PORT) as stream:
         assert stream.wait_more(5_000, 5)
-        net.move(ZA, ("vpn",), Terms(stage=3, drain_ms=3_000), wanted, needs)
+        net.move(ZA, ("vpn",), Terms(stage=3, drain_ms=6_000), wanted, needs)
         assert net.ask("za", f"vpn tcp {family}").result == "refused"
-        assert stream.wait_more(20_000, 2)
-        assert stream.wait_end(8) is not None
+        assert stream.wait_more(20_000, 4)
+        assert stream.wait_end(12) is not None
 
 
 def test_what_we_let_through_is_still_judged_by_the_rules_of_the_gateway(net):
