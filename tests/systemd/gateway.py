@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent.lab import Space
+from agent.lab import Laboratory, Space
 from tests.process.house import DAEMON, MONDAY, PORT, SECRET, SERVICES, STATED, Firm, House, policies, until
+from tests.process.test_traffic import ANNEX_PORTS, seen
 from tests.systemd.debian import Machine
 
 ENFORCE, SERVE, PROBE = "ecluse-enforce.service", "ecluse-serve.service", "ecluse-probe.service"
@@ -155,3 +156,12 @@ class Gateway(House):
 
 
 __all__ = ["ENFORCE", "PORT", "PROBE", "SERVE", "UNITS", "Gateway"]
+
+
+def refused(lab: Laboratory) -> bool:
+    """Whether the desk is refused every annex service.
+
+    TCP at once. Over UDP the kernel sends only so many refusals a second, and now and then there is silence instead.
+    """
+    found = zip(ANNEX_PORTS, seen(lab, "desk", *ANNEX_PORTS), strict=True)
+    return all(result == "refused" or (place[0] == "udp" and result == "no_answer") for place, result in found)

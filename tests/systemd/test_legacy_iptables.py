@@ -11,7 +11,7 @@ from agent.lab import Stream
 from tests.process.house import ROOT, until
 from tests.process.test_traffic import ANNEX_PORTS, ERP, KEPT, VPN, seen
 from tests.systemd.conftest import a_gateway
-from tests.systemd.gateway import ENFORCE
+from tests.systemd.gateway import ENFORCE, refused
 
 pytestmark = pytest.mark.kernel
 
@@ -61,7 +61,7 @@ def test_the_rules_are_legacy_ones_and_refuse_what_was_announced_and_nothing_els
     assert gateway.status()["kernel"]["name"] == "iptables"
     assert rules(gateway).count("-j ECLUSE-") >= 4
     assert not gateway.table()
-    assert seen(lab, "desk", *ANNEX_PORTS) == ["refused"] * len(ANNEX_PORTS)
+    assert refused(lab)
     assert seen(lab, "desk", *KEPT) == ["open"] * len(KEPT)
     assert seen(lab, "neighbour", ("tcp", VPN, 443)) == ["open"]
 
@@ -82,7 +82,7 @@ def test_the_role_takes_the_lock_of_the_iptables_programs(provider):
     finally:
         gateway.systemctl("stop", "holder.service")
     until(gateway.up, 60, what="it is up", pause=0.5)
-    assert seen(lab, "desk", *ANNEX_PORTS) == ["refused"] * len(ANNEX_PORTS)
+    assert refused(lab)
 
 
 def test_killed_it_comes_back_and_a_payment_restores(provider):
@@ -90,7 +90,7 @@ def test_killed_it_comes_back_and_a_payment_restores(provider):
     former = gateway.pid()
     with Stream(lab["desk"], ERP, 1433) as local:
         gateway.systemctl("kill", "-s", "KILL", ENFORCE)
-        assert seen(lab, "desk", *ANNEX_PORTS) == ["refused"] * len(ANNEX_PORTS)
+        assert refused(lab)
         gateway.comes_back(ENFORCE, former)
         assert gateway.suspended() == {"za"}
         assert gateway.pay("za").status == 200

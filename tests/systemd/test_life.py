@@ -13,7 +13,7 @@ from tests.faults.groups import memory
 from tests.faults.test_memory import ENOUGH
 from tests.process.house import SECRET, until
 from tests.process.test_traffic import ANNEX_PORTS, ERP, KEPT, VPN, seen
-from tests.systemd.gateway import ENFORCE, PROBE, SERVE, UNITS
+from tests.systemd.gateway import ENFORCE, PROBE, SERVE, UNITS, refused
 
 pytestmark = pytest.mark.kernel
 
@@ -26,14 +26,9 @@ def gateway(installed):
     return found
 
 
-def refused(installed):
-    lab, _ = installed
-    return seen(lab, "desk", *ANNEX_PORTS) == ["refused"] * len(ANNEX_PORTS)
-
-
 def test_signed_webhooks_suspend_what_was_announced_and_nothing_else(installed, gateway):
     lab, _ = installed
-    assert refused(installed)
+    assert refused(installed[0])
     assert seen(lab, "neighbour", ("tcp", VPN, 443)) == ["open"]
     assert seen(lab, "desk", *KEPT) == ["open"] * len(KEPT)
 
@@ -46,11 +41,11 @@ def test_a_reload_with_a_bad_policy_fails_in_words_and_the_former_one_stays_in_f
     assert "Reload failed" in told or "failed" in told
     assert "suspension.yaml" in gateway.machine.journal("-u", ENFORCE, "-n", "20")
     assert gateway.status()["policy"]["valid"] is False
-    assert (gateway.up(), gateway.pid(), refused(installed)) == (True, former, True)
+    assert (gateway.up(), gateway.pid(), refused(installed[0])) == (True, former, True)
     path.write_text(good)
     gateway.systemctl("reload", ENFORCE)
     assert gateway.status()["policy"]["valid"] is True
-    assert (gateway.pid(), refused(installed)) == (former, True)
+    assert (gateway.pid(), refused(installed[0])) == (former, True)
 
 
 @pytest.mark.parametrize("unit", UNITS)
@@ -59,9 +54,9 @@ def test_a_role_that_is_killed_comes_back_by_itself_and_nothing_opens_meanwhile(
     former = gateway.pid(unit)
     with Stream(lab["desk"], ERP, 1433) as local:
         gateway.systemctl("kill", "-s", "KILL", unit)
-        assert refused(installed)
+        assert refused(installed[0])
         gateway.comes_back(unit, former)
-        assert refused(installed)
+        assert refused(installed[0])
         assert local.settle().whole
     assert gateway.post("heartbeat", "", {}).status == 200
     assert gateway.suspended() == {"za"}
@@ -79,9 +74,9 @@ def test_an_enforcer_that_the_kernel_ends_for_its_memory_comes_back_and_nothing_
             eater.stdin.write(b"\n")
             eater.stdin.flush()
             until(lambda: group.killed() >= 1, 30, what="the kernel has ended the enforcer")
-        assert refused(installed)
+        assert refused(installed[0])
         gateway.comes_back(ENFORCE, former)
-    assert refused(installed)
+    assert refused(installed[0])
     until(lambda: gateway.post("heartbeat", "", {}).status == 200, 20, what="webhooks are taken again", pause=0.5)
     assert gateway.suspended() == {"za"}
 
@@ -97,7 +92,7 @@ def test_a_role_that_is_stuck_is_noticed_by_the_watchdog_and_started_again(insta
         gateway.systemctl("kill", "-s", "STOP", unit)
         gateway.comes_back(unit, former)
         assert "Watchdog timeout" in gateway.machine.journal("-u", unit, "-n", "60")
-        assert refused(installed)
+        assert refused(installed[0])
     finally:
         gateway.drop_in(unit, "soon", "")
         gateway.systemctl("restart", unit)
@@ -151,7 +146,7 @@ def test_a_role_that_can_not_start_rests_and_tries_again_for_ever_unless_a_perso
         gateway.config.write_text(good + "unknown: key\n")
         gateway.systemctl("restart", "--no-block", ENFORCE)
         until(lambda: gateway.up(again), 40, what="it rests", pause=0.2)
-        assert refused(installed)
+        assert refused(installed[0])
         gateway.config.write_text(good)
         until(gateway.up, 60, what="it is tried again", pause=0.2)
         assert gateway.suspended() == {"za"}
@@ -171,7 +166,7 @@ def test_a_role_that_can_not_start_rests_and_tries_again_for_ever_unless_a_perso
 
 def test_stopping_leaves_the_rules_and_a_person_s_stop_is_not_undone_by_a_webhook(installed, gateway):
     gateway.systemctl("stop", ENFORCE)
-    assert refused(installed)
+    assert refused(installed[0])
     assert gateway.post("heartbeat", "", {}, at=gateway.now() + timedelta(seconds=1)).status == 503
     assert not gateway.up()
     gateway.systemctl("start", ENFORCE)
