@@ -175,23 +175,24 @@ class Refusing:
     def _member(self, service: str, family: Family, use: Use, ends: tuple[Peer, Peer], has: Has, behind: Behind) -> bool:
         near, far = ends
         for members in self.sets.get((service, family, use), ()):
-            key = _key(members.prefixlen, members.interface, near, family, behind)
-            own = _key(*members.other, far, family, behind) if members.other else b""
+            key = _key((members.prefixlen, members.interface), near, family, behind)
+            own = _key(members.other, far, family, behind) if members.other else b""
             if key is not None and own is not None and has(Key(set=members.name, key=key + own)):
                 return True
         return False
 
     def _paired(self, family: Family, near: Peer, far: Peer, has: Has, behind: Behind) -> bool:
         for members in self.sets.get(("", family, Use.PAIR), ()):
-            mine = _key(members.prefixlen, members.interface, near, family, behind)
-            other = _key(*(members.other or (0, False)), far, family, behind)
+            mine = _key((members.prefixlen, members.interface), near, family, behind)
+            other = _key(members.other or (0, False), far, family, behind)
             if mine is not None and (other is None or has(Key(set=members.name, key=mine + other))):
                 return True  # an end that nobody knows the link of may be of the same site
         return False
 
 
-def _key(prefixlen: int, interface: bool, end: Peer, family: Family, behind: Behind) -> bytes | None:  # noqa: FBT001 - as sets have it
-    """The key an address would have in a set; None where its link is not known."""
+def _key(kind: tuple[int, bool], end: Peer, family: Family, behind: Behind) -> bytes | None:
+    """The key an address would have in a set of one kind (prefix length, interface); None where its link is not known."""
+    prefixlen, interface = kind
     address = _masked(end[0], prefixlen) if prefixlen else b""
     if not interface:
         return address

@@ -62,7 +62,7 @@ def bring_in(
     try:
         lines = raw.decode().splitlines()
     except UnicodeDecodeError:
-        raise EventError(field=file, what="not UTF-8") from None
+        raise EventError(field=file, what="not UTF-8", mend="save it as UTF-8 and import it again") from None
     events: list[Event] = []
     for event in intake.read_lines(lines, source, resolve, gateway.now(), file=file):
         events.append(event)

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from agent.model import Extent
 from agent.record import Record, Statement, keys, statements
-from agent.stages import ANNOUNCED_BY_NAME, EXTENDED, REMOTE, SERVICES, Extent
+from agent.stages import ANNOUNCED_BY_NAME, EXTENDED, REMOTE, SERVICES
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

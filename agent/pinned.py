@@ -17,9 +17,9 @@ from typing import Any
 from agent.case import Case, Pinned
 from agent.debt import Debt
 from agent.gate import Check, Gate, Verdict, World, evaluate
-from agent.model import Company, Effect, Policy, Service, ServiceClass
+from agent.model import Company, Effect, Extent, Policy, Service, ServiceClass
 from agent.policy import effective_class, policy_of, policy_values
-from agent.stages import ANNEX, SERVICES, Extent, Stage, effect_of
+from agent.stages import ANNEX, SERVICES, Stage, effect_of
 
 #: Verdicts from the best to the worst. "Later" wins over all: what is not asked yet in one version is not asked at all.
 _WORSE = (Verdict.PASS, Verdict.UNKNOWN, Verdict.FAIL, Verdict.LATER)

@@ -16,14 +16,12 @@ from datetime import time
 from decimal import Decimal
 from typing import Any, Final, Literal, cast
 
-from agent.model import Effect, Policy, Service, ServiceClass, Terms, Window
+from agent.model import Effect, Extent, Policy, Service, ServiceClass, Terms, Window
 
 Stage = Literal[1, 2, 3, 4]
-Extent = Literal["services", "remote"]
 
 NOTICE, RESTRICTED, ANNEX, EXTENDED = 1, 2, 3, 4
 
-#: How far stage 4 reaches: the services that the notice names, or everything remote but what is local or protected.
 SERVICES: Final = "services"
 REMOTE: Final = "remote"
 

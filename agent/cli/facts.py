@@ -122,7 +122,8 @@ def import_(screen: Screen, where: Where, file: Path) -> None:
     Nothing is taken while a line is wrong, and every line that is wrong is listed. Importing twice is harmless.
     """
     if file.stat().st_size > MAX_IMPORT:
-        raise EventError(field=str(file), what=f"larger than {MAX_IMPORT // 2**20} MiB", mend="split it; each part is taken whole")
+        mend = "split it between customers: what is said of one belongs in one part"
+        raise EventError(field=str(file), what=f"larger than {MAX_IMPORT // 2**20} MiB", mend=mend)
     answer = ask(screen, where, "import", raw=file.read_bytes(), timeout=_IMPORT_SECONDS, file=str(file))
     respond(screen, answer)
 

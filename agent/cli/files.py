@@ -4,7 +4,7 @@ Rules of this room: every problem of every file at once; what is shown is what t
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,12 +16,9 @@ from agent.cli.screen import Screen, dump, good, safe, table, width
 from agent.cli.words import heads
 from agent.config import Config, load_config, load_sources, read_secrets
 from agent.errors import ConfigError, Problem
+from agent.inforce import InForceRules
 from agent.inventory import check_directory
-from agent.leases import needs_of
 from agent.policy import Loaded, MemoryInventory
-from agent.proof import prove
-from agent.ruleset import structure
-from agent.separable import separable
 
 Value = TypeVar("Value")
 
@@ -56,16 +53,7 @@ def check_(screen: Screen, directory: Path | None, config: Path | None, secrets:
     loaded = _collect(problems, lambda: check_directory(place)) if place is not None else None
     if problems or loaded is None:
         raise ConfigError(tuple(problems))
-    inventory = MemoryInventory(loaded)
-    told = separable(inventory.services, inventory, tracked=True)
-    needs = replace(needs_of(inventory.policies.values(), tracked=True), kept=told.kept)
-    prove(
-        structure(told.services, inventory.shapes, needs),
-        inventory.protected_selectors(),
-        inventory.local_networks(),
-        told.services,
-        told.kept,
-    )
+    InForceRules.compile(MemoryInventory(loaded), datetime.now(UTC), tracked=True)  # the proof, as at a reload
     if screen.as_json:
         dump({"exit": 0, "message": None, "data": _plain(loaded)})
     else:

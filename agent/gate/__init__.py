@@ -27,9 +27,9 @@ from agent.gate.persons import APPROVING_ROLES, DECIDING_ROLES, Lift, lifts
 from agent.gate.table import TABLE
 from agent.gate.types import Check, Gate, Kind, Outcome, Row, Verdict
 from agent.gate.words import names
-from agent.model import Company, Policy, Service
+from agent.model import Company, Extent, Policy, Service
 from agent.policy import at_floor
-from agent.stages import SERVICES, Extent, Stage
+from agent.stages import SERVICES, Stage
 
 __all__ = [
     "APPROVING_ROLES",

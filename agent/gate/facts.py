@@ -10,8 +10,8 @@ from agent.calendar import day_everywhere, local_date, period_end
 from agent.case import Case, ClockState, Reminder, StandingApproval
 from agent.continuity import Sight
 from agent.debt import Debt, Invoice
-from agent.model import Company, Mode, Policy, Protected, Service
-from agent.stages import ANNEX, EXTENDED, SERVICES, Extent, Stage, first, targets
+from agent.model import Company, Extent, Mode, Policy, Protected, Service
+from agent.stages import ANNEX, EXTENDED, SERVICES, Stage, first, targets
 
 #: The zone of the provider: where a company has no site, and one of the readings of a date that a proof bears.
 HOME = "Europe/Paris"

@@ -151,7 +151,7 @@ def _stays_on(f: Facts, name: str) -> bool:
     if service is None:
         return False
     narrowed = own is not None and own.class_ is not None and not own.class_.suspendable
-    return not service.class_.suspendable or (narrowed and not service.names and not service.before_nat)
+    return not service.class_.suspendable or (narrowed and service.known_by_address)
 
 
 def not_prepaid(f: Facts) -> Outcome:

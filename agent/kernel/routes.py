@@ -18,7 +18,6 @@ from agent.kernel.netlink import NLM_F_DUMP, NLM_F_REQUEST, Heard, attribute, at
 
 _NETLINK_ROUTE = 0
 _GETROUTE, _GETRULE = 26, 34
-_NEWROUTE, _NEWRULE = 24, 32
 _ERROR, _DONE = 2, 3
 _DST, _OIF, _TABLE = 1, 4, 15
 #: Tables of local addresses, main and default: what every host has.

@@ -21,7 +21,7 @@ from agent.model.customers import (
     Subscription,
 )
 from agent.model.inventory import Ends, Inventory, Shape, StandingKey
-from agent.model.policies import PLAIN, Effect, Mode, Policy, Terms, Window
+from agent.model.policies import PLAIN, Effect, Extent, Mode, Policy, Terms, Window
 from agent.model.services import EVERY_ADDRESS, L4, Address, Family, Named, Network, Ports, Selector, Service, ServiceClass
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "Dependency",
     "Effect",
     "Ends",
+    "Extent",
     "Family",
     "Inventory",
     "Links",

@@ -6,6 +6,9 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Final, Literal
 
+#: How far stage 4 reaches: the services that the notice names, or everything remote but what is local or protected.
+Extent = Literal["services", "remote"]
+
 
 class Mode(StrEnum):
     """How far a policy, or the whole host, may go by itself. Ordered: observe < approve < auto."""
@@ -67,7 +70,7 @@ class Policy:
     stage3_min_days: int = 30
     stage4_min_debt: Decimal = Decimal(2000)
     stage4_min_days: int = 60
-    stage4_extent: Literal["services", "remote"] = "services"
+    stage4_extent: Extent = "services"
     suspension_clause: str = ""
     drain_minutes: int = 0
     waive_gentler_stages: str = ""
@@ -128,7 +131,7 @@ class Effect:
 
     terms: Terms = field(default_factory=Terms)
     hours: tuple[Window, ...] = ()
-    extent: Literal["services", "remote"] = "services"
+    extent: Extent = "services"
 
 
 #: Annex services refused, always, open connections cut: what there was before there were stages.

@@ -82,6 +82,11 @@ class Service:
     dedicated: bool = False
 
     @property
+    def known_by_address(self) -> bool:
+        """True if every packet of it shows that it is: it has addresses, no names, and the gateway translates none of them."""
+        return bool(self.selectors) and not self.names and not self.before_nat
+
+    @property
     def before_nat(self) -> bool:
         """True if it is known by an address that the gateway translates."""
         return any(selector.before_nat for selector in self.selectors)

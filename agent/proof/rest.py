@@ -21,7 +21,7 @@ from agent.rules import (
     Structure,
     Use,
 )
-from agent.ruleset import key_bytes, known_by_name, other_end, places
+from agent.ruleset import key_bytes, not_kept_whole, other_end, places
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -152,8 +152,8 @@ def prove_rest(
         fault = ""
         if not services:
             fault = "is of stage 4, and no measure is on everything remote"
-        elif named := known_by_name(company, catalogue):
-            fault = f"would lose {named[0]}, which company {company.id} must keep and which is known by name, or before NAT"
+        elif named := not_kept_whole(company, catalogue):
+            fault = f"would lose {named[0]}, which company {company.id} must keep and which is not known by its addresses alone"
         elif not sites:
             fault = f"is no attachment of company {company.id}"
         elif not any(_delivered(company, site, services, catalogue) for site in sites):

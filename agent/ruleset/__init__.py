@@ -34,7 +34,7 @@ from agent.ruleset.naming import (
     split_key,
     stem,
 )
-from agent.ruleset.rest import Rest, ends_of, is_exception, known_by_name, places
+from agent.ruleset.rest import Rest, ends_of, is_exception, not_kept_whole, places
 from agent.ruleset.wanted import candidates, may_suspend, members, standing_keys
 
 __all__ = [
@@ -51,9 +51,9 @@ __all__ = [
     "is_exception",
     "key_bytes",
     "key_length",
-    "known_by_name",
     "may_suspend",
     "members",
+    "not_kept_whole",
     "other_end",
     "places",
     "read_ends",

@@ -209,10 +209,11 @@ def spared_of(company: Company, site: Site, catalogue: Mapping[str, Service], he
     return tuple(dict.fromkeys((*here, *hosts, *narrowed)))
 
 
-def known_by_name(company: Company, catalogue: Mapping[str, Service]) -> tuple[str, ...]:
-    """Services that are never cut for this company and known by name, or before NAT. So nothing of stage 4 is wanted of it.
+def not_kept_whole(company: Company, catalogue: Mapping[str, Service]) -> tuple[str, ...]:
+    """Services that are never cut for this company and not known by their addresses alone. So nothing of stage 4 is wanted of it.
 
-    They can not be kept whole: the company's resolver may say another address than ours, and a pair has the address behind NAT.
+    The company's resolver may say another address than ours, a pair has the address behind NAT, and what has no address here
+    could not be in a pair at all.
     """
     return tuple(
         subscription.service
@@ -220,7 +221,7 @@ def known_by_name(company: Company, catalogue: Mapping[str, Service]) -> tuple[s
         if subscription.class_ is not None
         and not subscription.class_.suspendable
         and subscription.service in catalogue
-        and (catalogue[subscription.service].names or catalogue[subscription.service].before_nat)
+        and not catalogue[subscription.service].known_by_address
     )
 
 

@@ -97,7 +97,7 @@ def _rest(
 ) -> Iterator[Element]:
     """Stage 4 at every attachment where one of the measure's services is delivered, with what is left of its lease."""
     every = Links(members=links.members)  # a network whose link is gone may come by another one
-    for site in company.sites if not rest.known_by_name(company, catalogue) else ():
+    for site in company.sites if not rest.not_kept_whole(company, catalogue) else ():
         here = tuple(placed for attachment in site.attachments for placed in rest.places(attachment, every))
         others = rest.spared_of(company, site, catalogue, here)
         for attachment in site.attachments:
